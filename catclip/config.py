@@ -1,0 +1,138 @@
+"""The configuration schema: one dataclass a group, and one a verb that says which groups it takes.
+
+Hydra merges the YAML files of `conf/` into these; a verb receives plain instances of them and nothing of Hydra's.
+An objective's options are its own constructor's, so `objective` is an open mapping: a new one needs no change here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class DataConfig:
+    """Image-caption pairs. `sources` and `val` are globs, brace ranges, folders, or lists of them."""
+
+    sources: Any = MISSING  # training shards; for `vocab`, captions in any format that is read
+    val: Any = None  # held-out shards
+    probe: str | None = None  # a folder with train/<class>/ and test/<class>/ pictures
+    vocabulary: str | None = None  # the labels of the categorical objective
+    image_key: str = "jpg;jpeg;png;webp"
+    caption_key: str | None = None  # txt, json.caption, json.captions, or a column; null finds the usual ones
+    captions: str = "first"  # of several captions: first | sample | all
+    crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])  # random resized crop, share of the area
+    flip: bool = True
+    shuffle: int = 65536  # samples among which the order is mixed, beside the order of the shards
+    max_bad: float = 0.01  # share of unreadable samples above which a run stops
+    workers: int = 2
+
+
+@dataclass
+class BackboneConfig:
+    name: str = MISSING  # any timm model that takes img_size
+    image_size: int = 224
+    options: dict[str, Any] = field(default_factory=dict)  # passed to timm.create_model
+
+
+@dataclass
+class OptimConfig:
+    """AdamW with linear warm-up and cosine decay."""
+
+    lr: float = 1e-3
+    min_lr: float = 1e-5
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    weight_decay: float = 0.2
+    warmup: float = 0.05  # share of the run's steps
+    clip: float | None = 1.0  # gradient norm
+    ema: float | None = 5e-4  # momentum of the averaged weights; null: none
+
+
+@dataclass
+class TrackConfig:
+    log_every: int = 20  # steps
+    wandb: str = "disabled"  # disabled | offline | online
+    project: str = "catclip"
+
+
+@dataclass
+class RunConfig:
+    steps: int | None = None  # how long: exactly one of steps, samples, epochs
+    samples: int | None = None
+    epochs: float | None = None
+    batch: int = 256
+    precision: str = "bf16"  # bf16 | fp32
+    compile: bool = False
+    device: str = "auto"  # auto | cpu | cuda | cuda:1 …
+    seed: int = 0
+    evaluations: int = 5  # evenly spread; the last one at the end
+    checkpoint_every: int = 1000  # steps
+    keep: int = 2  # checkpoints
+    name: str | None = None
+    out: str | None = None  # default: runs/<verb>/<time>-<name>
+
+
+@dataclass
+class CaptionsConfig:
+    tagger: str = "lexicon"  # lexicon | nltk | spacy | none
+    sense: str = "visual"  # visual | first
+
+
+@dataclass
+class VocabConfig:
+    data: DataConfig = MISSING
+    captions: CaptionsConfig = field(default_factory=CaptionsConfig)
+    rule: str = "default"  # default | reference, as CatLIP published it
+    tau: int = 500
+    out: str = "vocab.tsv"
+    workers: int = 2
+
+
+@dataclass
+class GlyphsConfig:
+    out: str = "data/glyphs"
+    train: int = 20000
+    val: int = 1000
+    size: int = 64  # pixels
+    seed: int = 0
+    shard_size: int = 1000
+    workers: int = 2
+
+
+@dataclass
+class PretrainConfig:
+    data: DataConfig = MISSING
+    backbone: BackboneConfig = MISSING
+    objective: Any = MISSING
+    optim: OptimConfig = MISSING
+    track: TrackConfig = MISSING
+    run: RunConfig = MISSING
+
+
+@dataclass
+class CompareConfig:
+    data: DataConfig = MISSING
+    backbone: BackboneConfig = MISSING
+    objectives: dict[str, Any] = MISSING  # name -> an objective's configuration
+    optim: OptimConfig = MISSING
+    track: TrackConfig = MISSING
+    run: RunConfig = MISSING
+
+
+@dataclass
+class DemoConfig:
+    """A comparison on the embedded data set, which is drawn first."""
+
+    glyphs: GlyphsConfig = field(default_factory=GlyphsConfig)
+    tau: int = 10
+    compare: CompareConfig = MISSING
+    out: str | None = None
+
+
+@dataclass
+class ProbeConfig:
+    model: str = MISSING  # a run folder
+    data: str = MISSING  # a folder with train/<class>/ and test/<class>/ pictures
+    weights: str = "ema"  # ema | last
+    out: str | None = None  # default: <model>/probe.json
+    device: str = "auto"

@@ -1,0 +1,179 @@
+"""Samples → batches: workers, collation, and the counting of what could not be read.
+
+Batch t of a run is a pure function of (seed, t): which samples, which crops, which captions. A worker that is handed
+t makes it; the loader's whole state is the number of the next batch.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from catclip.config import DataConfig
+from catclip.data.images import BadImage, centre_crop, decode, random_resized_crop
+from catclip.data.pairs import BadSample, Pairs
+from catclip.data.shards import Order
+from catclip.data.targets import Targets
+from catclip.errors import UserError
+
+Batch = dict[str, Any]  # "images" uint8 [B, 3, H, W], the targets' tensors, "keys" list[str], "bad" {reason: count}
+
+
+class TrainingBatches(Dataset):
+    """Batch t of the endless, augmented training stream."""
+
+    def __init__(self, pairs: Pairs, targets: Sequence[Targets], config: DataConfig, size: int, batch: int, seed: int):
+        low, high = config.crop_scale
+        if not 0 < low <= high <= 1:
+            raise UserError(f"data.crop_scale={config.crop_scale}: give two shares of the area, 0 < low <= high <= 1.")
+        self.pairs, self.targets, self.size, self.batch, self.seed = pairs, targets, size, batch, seed
+        self.scale, self.flip = (low, high), config.flip
+        self.order = Order(pairs.shards.counts, seed, config.shuffle)
+
+    def __getitem__(self, t: int) -> Batch:
+        positions = range(t * self.batch, (t + 1) * self.batch)
+        return _collate(self.targets, (self._sample(position) for position in positions))
+
+    def _sample(self, position: int):
+        _, shard, row = self.order.locate(position)
+        rng = np.random.default_rng((self.seed, position, 1))
+        try:
+            data, captions = self.pairs.read(shard, row)
+            # The smallest crop must still be resized down, or a JPEG decoded at a reduced scale would lose detail.
+            image = decode(data, at_least=int(self.size / self.scale[0] ** 0.5 * (4 / 3) ** 0.5) + 1)
+        except (BadSample, BadImage) as error:
+            return _reason(error)
+        picture = random_resized_crop(image, self.size, self.scale, self.flip, rng)
+        selected = self.pairs.select(captions, rng)
+        return self.pairs.key(shard, row), picture, [target(selected, rng) for target in self.targets]
+
+
+class HeldOutBatches(Dataset):
+    """Batch t of one pass over held-out pairs, in order, without augmentation.
+
+    Labels come from all captions where training unites or samples them; text is the first caption.
+    """
+
+    def __init__(self, pairs: Pairs, targets: Sequence[Targets], size: int, batch: int):
+        self.pairs, self.targets, self.size, self.batch = pairs, targets, size, batch
+        self.places = list(pairs.shards.in_order())
+
+    def __len__(self) -> int:
+        return -(-len(self.places) // self.batch)
+
+    def __getitem__(self, t: int) -> Batch:
+        places = self.places[t * self.batch : (t + 1) * self.batch]
+        return _collate(self.targets, (self._sample(*place) for place in places))
+
+    def _sample(self, shard: int, row: int):
+        try:
+            data, captions = self.pairs.read(shard, row)
+            image = decode(data, at_least=self.size)
+        except (BadSample, BadImage) as error:
+            return _reason(error)
+        selected = captions[:1] if self.pairs.mode == "first" else captions
+        targets = [target(selected, _FirstChoice()) for target in self.targets]
+        return self.pairs.key(shard, row), centre_crop(image, self.size), targets
+
+
+class _FirstChoice:
+    """Stands in for a random generator where nothing may be random: every draw gives the first."""
+
+    def integers(self, *_: int) -> int:
+        return 0
+
+
+def _reason(error: Exception) -> str:
+    return "picture cannot be decoded" if isinstance(error, BadImage) else str(error)
+
+
+def _collate(targets: Sequence[Targets], samples) -> Batch:
+    bad: Counter[str] = Counter()
+    good = []
+    for sample in samples:
+        if isinstance(sample, str):
+            bad[sample] += 1
+        else:
+            good.append(sample)
+    batch: Batch = {"keys": [key for key, _, _ in good], "bad": bad}
+    if good:
+        batch["images"] = torch.stack([picture for _, picture, _ in good])
+        for index, target in enumerate(targets):
+            batch |= target.collate([sample_targets[index] for _, _, sample_targets in good])
+    return batch
+
+
+class Loader:
+    """Iterates over batches `start` to `stop`, made by worker processes, and keeps count of unreadable samples.
+
+    Args:
+        batches: what makes batch t.
+        start, stop: the first batch, and the one after the last.
+        workers: processes; 0 makes the batches here.
+        max_bad: the share of unreadable samples above which iteration stops.
+        pin: put the tensors in page-locked memory, for a GPU.
+
+    Attributes:
+        samples: samples seen, readable or not.
+        bad: how many were unreadable, by reason.
+
+    Raises:
+        UserError: more than `max_bad` of the samples were unreadable.
+    """
+
+    # A handful of bad samples at the very start says nothing about the data set's share.
+    JUDGED_AFTER = 1000
+
+    def __init__(self, batches: Dataset, start: int, stop: int, *, workers: int, max_bad: float, pin: bool = False):
+        self.batches, self.start, self.stop, self.max_bad = batches, start, stop, max_bad
+        self.samples = 0
+        self.bad: Counter[str] = Counter()
+        self.loader = DataLoader(
+            batches,
+            sampler=range(start, stop),
+            batch_size=None,
+            num_workers=min(workers, max(1, stop - start)) if workers else 0,
+            pin_memory=pin,
+            collate_fn=_as_is,
+        )
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            self._count(batch)
+            if batch["keys"]:
+                yield batch
+            else:
+                raise UserError(f"A whole batch could not be read. {self.report()}")
+        self._judge(self.samples)
+
+    def _count(self, batch: Batch) -> None:
+        bad = batch.pop("bad")
+        self.samples += len(batch["keys"]) + sum(bad.values())
+        if bad:
+            self.bad.update(bad)
+            self._judge(max(self.samples, self.JUDGED_AFTER))
+
+    def _judge(self, samples: int) -> None:
+        if sum(self.bad.values()) > self.max_bad * samples:
+            raise UserError(
+                f"{self.report()} That is more than data.max_bad={self.max_bad:g} allows: "
+                "repair the shards, or raise data.max_bad to train on the rest."
+            )
+
+    def report(self) -> str:
+        """What was skipped and why, in one line; empty when nothing was."""
+        if not self.bad:
+            return ""
+        reasons = "; ".join(f"{reason}: {count:,}" for reason, count in self.bad.most_common())
+        total = sum(self.bad.values())
+        return f"Skipped {total:,} of {self.samples:,} samples ({total / self.samples:.2%}): {reasons}."
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

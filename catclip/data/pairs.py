@@ -1,0 +1,109 @@
+"""Image-caption pairs as `data.*` configures them: shards, which keys hold picture and caption, which captions count."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from catclip.captions.sources import captions_of
+from catclip.config import DataConfig
+from catclip.data.shards import Shards
+from catclip.errors import UserError, check_choice
+
+
+class BadSample(ValueError):
+    """A sample that is skipped and counted; `str()` of it is the reason, the same for all samples of its kind."""
+
+
+class Pairs:
+    """The image-caption pairs of some shards.
+
+    Args:
+        patterns: which shards.
+        config: keys and caption mode.
+
+    Raises:
+        UserError: no shards, a key that no sample has, an unknown caption mode.
+    """
+
+    def __init__(self, patterns, config: DataConfig):
+        check_choice("data.captions", config.captions, ["first", "sample", "all"])
+        self.shards = Shards(patterns)
+        self.image_keys = config.image_key.lower().split(";")
+        self.caption_key = config.caption_key or "txt"
+        self.caption_extension = self.caption_key.split(".")[0]
+        self.mode = config.captions
+        self._check_keys()
+
+    def _check_keys(self) -> None:
+        seen = self.shards.extensions()
+        keys = ", ".join(f"{key} ({count:,})" for key, count in seen.most_common(12))
+        if not any(key in seen for key in self.image_keys):
+            raise UserError(f"No sample has a picture under data.image_key={';'.join(self.image_keys)}. Keys seen: {keys}.")
+        if self.caption_extension not in seen:
+            raise UserError(f"No sample has a caption under data.caption_key={self.caption_key}. Keys seen: {keys}.")
+        if next(self.captions(), None) is None:
+            some = next(self.shards.in_order())
+            fields = sorted(_json_fields(self.shards.read(*some).get("json", b"")))
+            raise UserError(
+                f"None of the first samples has a caption under data.caption_key={self.caption_key}. "
+                f"Keys seen: {keys}. Fields of the first json: {', '.join(fields) or 'none'}."
+            )
+
+    def __len__(self) -> int:
+        return self.shards.samples
+
+    def key(self, shard: int, row: int) -> str:
+        return self.shards[shard].samples[row].key
+
+    def read(self, shard: int, row: int) -> tuple[bytes, list[str]]:
+        """Picture bytes and all captions of a sample.
+
+        Raises:
+            BadSample: one of them is missing or empty, or the shard cannot be read.
+        """
+        try:
+            members = self.shards.read(shard, row, [*self.image_keys, self.caption_extension])
+        except OSError as error:
+            raise BadSample(f"shard cannot be read ({os.strerror(error.errno or 0)})") from error
+        image = next((members[key] for key in self.image_keys if key in members), None)
+        if not image:
+            raise BadSample("no picture" if image is None else "empty picture")
+        return image, self._captions(members)
+
+    def _captions(self, members: dict[str, bytes]) -> list[str]:
+        try:
+            captions = [caption for caption in captions_of(members, self.caption_key) if caption.strip()]
+        except KeyError as error:
+            raise BadSample(f"no caption under {self.caption_key}") from error
+        except ValueError as error:
+            raise BadSample("caption is not valid JSON") from error
+        if not captions:
+            raise BadSample("empty caption")
+        return captions
+
+    def select(self, captions: list[str], rng: np.random.Generator) -> list[str]:
+        """The captions that `data.captions` asks for."""
+        if self.mode == "first":
+            return captions[:1]
+        return captions if self.mode == "all" else [captions[int(rng.integers(len(captions)))]]
+
+    def captions(self, limit: int = 100) -> Iterator[list[str]]:
+        """The selected captions of readable samples, spread evenly over the shards; pictures are not read."""
+        rng = np.random.default_rng(0)
+        for shard, row in islice(self.shards.in_order(), 0, None, max(1, len(self) // limit)):
+            try:
+                yield self.select(self._captions(self.shards.read(shard, row, [self.caption_extension])), rng)
+            except (BadSample, OSError):
+                continue  # the loader meets it again, and counts it
+
+
+def _json_fields(data: bytes) -> list[str]:
+    import json
+
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return []
+    return list(value) if isinstance(value, dict) else []

@@ -1,0 +1,62 @@
+"""A sample's captions → what an objective learns from: ragged label ids, or text tokens.
+
+A target is called once a sample, in the loader's workers, with the captions that `data.captions` selected; its
+`collate` makes the batch's tensors. Several targets can share a batch: each adds keys of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from catclip.captions import Vocabulary
+
+
+class Targets(Protocol):
+    def __call__(self, captions: Sequence[str], rng: np.random.Generator) -> Any:
+        """The target of one sample."""
+
+    def collate(self, targets: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """The tensors of a batch."""
+
+
+class LabelTargets:
+    """Captions → vocabulary indices; the labels of several captions are united.
+
+    Collated, ragged: `label_ids` int64 [N], all labels of the batch laid end to end, and `label_offsets` int64
+    [B + 1]; picture b has `label_ids[label_offsets[b] : label_offsets[b + 1]]`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary):
+        self.vocabulary = vocabulary
+
+    def __call__(self, captions: Sequence[str], rng: np.random.Generator) -> list[int]:
+        if len(captions) == 1:
+            return self.vocabulary.labels(captions[0])
+        return sorted({label for caption in captions for label in self.vocabulary.labels(caption)})
+
+    def collate(self, targets: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        lengths = torch.tensor([0, *map(len, targets)], dtype=torch.int64)
+        ids = torch.tensor([label for labels in targets for label in labels], dtype=torch.int64)
+        return {"label_ids": ids, "label_offsets": lengths.cumsum(0)}
+
+
+class TokenTargets:
+    """Captions → open_clip's byte-pair tokens of one of them, drawn at random when there are several.
+
+    Collated: `tokens` int64 [B, length], zero-padded.
+    """
+
+    def __init__(self, length: int):
+        from open_clip.tokenizer import SimpleTokenizer  # imports transformers-sized modules: only who needs it
+
+        self.length = length
+        self.tokenizer = SimpleTokenizer(context_length=length)
+
+    def __call__(self, captions: Sequence[str], rng: np.random.Generator) -> torch.Tensor:
+        caption = captions[0] if len(captions) == 1 else captions[int(rng.integers(len(captions)))]
+        return self.tokenizer(caption)[0]
+
+    def collate(self, targets: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"tokens": torch.stack(list(targets))}
