@@ -120,13 +120,11 @@ class CompareConfig:
 
 
 @dataclass
-class DemoConfig:
+class DemoConfig(CompareConfig):
     """A comparison on the embedded data set, which is drawn first."""
 
     glyphs: GlyphsConfig = field(default_factory=GlyphsConfig)
     tau: int = 10
-    compare: CompareConfig = MISSING
-    out: str | None = None
 
 
 @dataclass
@@ -136,3 +134,9 @@ class ProbeConfig:
     weights: str = "ema"  # ema | last
     out: str | None = None  # default: <model>/probe.json
     device: str = "auto"
+    workers: int = 2
+
+
+@dataclass
+class DoctorConfig:
+    """`doctor` takes no options."""

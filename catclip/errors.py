@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something the user asked for cannot be done as asked. The command line prints it without a traceback and exits 2."""
+    """Something the user asked for cannot be done as asked. The command line prints it, no traceback, exit code 2."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ Image.MAX_IMAGE_PIXELS = 200_000_000
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-class BadImage(ValueError):
+class BadImageError(ValueError):
     """The bytes are not a picture that can be read."""
 
 
@@ -24,7 +24,7 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
         at_least: pixels that the shorter side must keep; lets a JPEG be decoded at a reduced scale.
 
     Raises:
-        BadImage: the bytes cannot be decoded.
+        BadImageError: the bytes cannot be decoded.
     """
     try:
         image = Image.open(io.BytesIO(data))
@@ -48,7 +48,7 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
         TypeError,
         MemoryError,
     ) as error:
-        raise BadImage(f"{type(error).__name__}: {error}") from error
+        raise BadImageError(f"{type(error).__name__}: {error}") from error
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from catclip.data.images import BadImage, centre_crop, decode
+from catclip.data.images import BadImageError, centre_crop, decode
 from catclip.errors import UserError
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
@@ -77,6 +77,6 @@ def _load(pictures: list[tuple[Path, int]], size: int) -> tuple[torch.Tensor, to
     for path, _ in pictures:
         try:
             images.append(centre_crop(decode(path.read_bytes(), at_least=size), size))
-        except BadImage as error:
+        except BadImageError as error:
             raise UserError(f"{path} cannot be decoded: {error}. Remove or replace it.") from error
     return torch.stack(images), torch.tensor([label for _, label in pictures])

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from catclip.config import DataConfig
-from catclip.data.images import BadImage, centre_crop, decode, random_resized_crop
-from catclip.data.pairs import BadSample, Pairs
+from catclip.data.images import BadImageError, centre_crop, decode, random_resized_crop
+from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.shards import Order
 from catclip.data.targets import Targets
 from catclip.errors import UserError
@@ -44,7 +44,7 @@ class TrainingBatches(Dataset):
             data, captions = self.pairs.read(shard, row)
             # The smallest crop must still be resized down, or a JPEG decoded at a reduced scale would lose detail.
             image = decode(data, at_least=int(self.size / self.scale[0] ** 0.5 * (4 / 3) ** 0.5) + 1)
-        except (BadSample, BadImage) as error:
+        except (BadSampleError, BadImageError) as error:
             return _reason(error)
         picture = random_resized_crop(image, self.size, self.scale, self.flip, rng)
         selected = self.pairs.select(captions, rng)
@@ -72,7 +72,7 @@ class HeldOutBatches(Dataset):
         try:
             data, captions = self.pairs.read(shard, row)
             image = decode(data, at_least=self.size)
-        except (BadSample, BadImage) as error:
+        except (BadSampleError, BadImageError) as error:
             return _reason(error)
         selected = captions[:1] if self.pairs.mode == "first" else captions
         targets = [target(selected, _FirstChoice()) for target in self.targets]
@@ -87,7 +87,7 @@ class _FirstChoice:
 
 
 def _reason(error: Exception) -> str:
-    return "picture cannot be decoded" if isinstance(error, BadImage) else str(error)
+    return "picture cannot be decoded" if isinstance(error, BadImageError) else str(error)
 
 
 def _collate(targets: Sequence[Targets], samples) -> Batch:

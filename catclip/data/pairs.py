@@ -1,4 +1,4 @@
-"""Image-caption pairs as `data.*` configures them: shards, which keys hold picture and caption, which captions count."""
+"""Image-caption pairs as `data.*` configures them: shards, which keys, and which captions count."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from catclip.data.shards import Shards
 from catclip.errors import UserError, check_choice
 
 
-class BadSample(ValueError):
+class BadSampleError(ValueError):
     """A sample that is skipped and counted; `str()` of it is the reason, the same for all samples of its kind."""
 
 
@@ -40,7 +40,9 @@ class Pairs:
         seen = self.shards.extensions()
         keys = ", ".join(f"{key} ({count:,})" for key, count in seen.most_common(12))
         if not any(key in seen for key in self.image_keys):
-            raise UserError(f"No sample has a picture under data.image_key={';'.join(self.image_keys)}. Keys seen: {keys}.")
+            raise UserError(
+                f"No sample has a picture under data.image_key={';'.join(self.image_keys)}. Keys seen: {keys}."
+            )
         if self.caption_extension not in seen:
             raise UserError(f"No sample has a caption under data.caption_key={self.caption_key}. Keys seen: {keys}.")
         if next(self.captions(), None) is None:
@@ -61,26 +63,26 @@ class Pairs:
         """Picture bytes and all captions of a sample.
 
         Raises:
-            BadSample: one of them is missing or empty, or the shard cannot be read.
+            BadSampleError: one of them is missing or empty, or the shard cannot be read.
         """
         try:
             members = self.shards.read(shard, row, [*self.image_keys, self.caption_extension])
         except OSError as error:
-            raise BadSample(f"shard cannot be read ({os.strerror(error.errno or 0)})") from error
+            raise BadSampleError(f"shard cannot be read ({os.strerror(error.errno or 0)})") from error
         image = next((members[key] for key in self.image_keys if key in members), None)
         if not image:
-            raise BadSample("no picture" if image is None else "empty picture")
+            raise BadSampleError("no picture" if image is None else "empty picture")
         return image, self._captions(members)
 
     def _captions(self, members: dict[str, bytes]) -> list[str]:
         try:
             captions = [caption for caption in captions_of(members, self.caption_key) if caption.strip()]
         except KeyError as error:
-            raise BadSample(f"no caption under {self.caption_key}") from error
+            raise BadSampleError(f"no caption under {self.caption_key}") from error
         except ValueError as error:
-            raise BadSample("caption is not valid JSON") from error
+            raise BadSampleError("caption is not valid JSON") from error
         if not captions:
-            raise BadSample("empty caption")
+            raise BadSampleError("empty caption")
         return captions
 
     def select(self, captions: list[str], rng: np.random.Generator) -> list[str]:
@@ -95,7 +97,7 @@ class Pairs:
         for shard, row in islice(self.shards.in_order(), 0, None, max(1, len(self) // limit)):
             try:
                 yield self.select(self._captions(self.shards.read(shard, row, [self.caption_extension])), rng)
-            except (BadSample, OSError):
+            except (BadSampleError, OSError):
                 continue  # the loader meets it again, and counts it
 
 

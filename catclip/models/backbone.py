@@ -30,7 +30,9 @@ class Backbone(nn.Module):
         if name not in timm.list_models():
             raise UserError(f"timm has no model '{name}'.{nearest(name, timm.list_models('*vit*'))}")
         try:
-            self.trunk = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size, **(options or {}))
+            self.trunk = timm.create_model(
+                name, pretrained=False, num_classes=0, img_size=image_size, **(options or {})
+            )
         except (TypeError, AssertionError, ValueError) as error:
             raise UserError(
                 f"backbone.name={name} at backbone.image_size={image_size} cannot be built with backbone.options="

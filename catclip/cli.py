@@ -1,0 +1,218 @@
+"""The command line: `catclip VERB [SUBVERB] [key=value …]`. Each verb is a Hydra application; Hydra ends here.
+
+A verb is a module with `run(config)`, a plain dataclass of `catclip.config`, and a YAML of its name in `conf/`.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from catclip import __version__
+from catclip.errors import UserError, nearest
+
+VERBS = {
+    "demo": "captions to labels to a backbone, beside CLIP, on drawn pictures; minutes",
+    "data glyphs": "draw the embedded data set: pictures, captions, true objects",
+    "vocab": "captions -> synset vocabulary, pruned at tau",
+    "pretrain": "train a backbone: objective=categorical or contrastive",
+    "compare": "train several objectives on the same batches, side by side",
+    "probe": "linear probe of a run's frozen features on labelled pictures",
+    "doctor": "what is installed here, and what works",
+}
+
+
+def main() -> None:
+    """Entry point of the console script. Exit codes: 0 done, 2 the input is wrong, 75 stopped early but resumable."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return
+    if arguments[0] in ("-V", "--version"):
+        print(f"catclip {__version__}")
+        return
+    verb = _find_verb(arguments)
+    rest = arguments[len(verb.split()) :]
+    try:
+        _run_verb(verb, rest)
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+def usage() -> str:
+    """What `catclip --help` prints."""
+    lines = ["catclip VERB [key=value ...]", ""]
+    lines += [f"  {verb:<13}{line}" for verb, line in VERBS.items()]
+    lines += [
+        "",
+        "`catclip VERB --cfg job` prints a verb's configuration, every key of which can be set;",
+        "`catclip VERB -m key=1,2` sweeps. Start with `catclip demo`.",
+    ]
+    return "\n".join(lines)
+
+
+def _find_verb(arguments: list[str]) -> str:
+    for words in (2, 1):
+        if " ".join(arguments[:words]) in VERBS:
+            return " ".join(arguments[:words])
+    subverbs = [verb for verb in VERBS if verb.split()[0] == arguments[0]]
+    if subverbs:
+        _fail(f"Give one of: {', '.join(f'catclip {verb}' for verb in subverbs)}.")
+    _fail(f"catclip has no verb '{arguments[0]}'.{nearest(arguments[0], VERBS)} `catclip --help` lists them.")
+
+
+def _fail(message: str):
+    print(f"catclip: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _run_verb(verb: str, arguments: list[str]) -> None:
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from catclip.paths import CONF
+
+    name = verb.replace(" ", "_")
+    _register_schema()
+    sys.argv = [f"catclip {verb}", *map(_quote_pattern, arguments)]
+    # Otherwise Hydra prints errors, ours and its own, in its own way and exits 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_task(name))()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error, name, arguments)) from error
+
+
+def _quote_pattern(argument: str) -> str:
+    """Quote a shard pattern, whose braces and brackets Hydra would take for a mapping or a list: a-{000..331}.tar."""
+    key, equals, value = argument.partition("=")
+    pattern = re.fullmatch(r"[^'\"\[{,]+(\{[^{},]*\.\.[^{},]*\}|\[[^\[\],]+\])[^'\",]*", value)
+    return f"{key}='{value}'" if equals and pattern else argument
+
+
+def _register_schema() -> None:
+    from hydra.core.config_store import ConfigStore
+
+    from catclip import config
+
+    store = ConfigStore.instance()
+    verbs = {
+        "demo": config.DemoConfig,
+        "data_glyphs": config.GlyphsConfig,
+        "vocab": config.VocabConfig,
+        "pretrain": config.PretrainConfig,
+        "compare": config.CompareConfig,
+        "probe": config.ProbeConfig,
+        "doctor": config.DoctorConfig,
+    }
+    for name, schema in verbs.items():
+        store.store(name=f"{name}_schema", node=schema)
+
+
+def _task(name: str) -> Callable[[Any], None]:
+    def task(composed: Any) -> None:
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            config = OmegaConf.to_object(composed)
+            if hasattr(config, "run") and config.run.out is None:
+                config.run.out = _run_folder(name, config)
+            import_module(f"catclip.verbs.{name}").run(config)
+        # Errors end here, or Hydra prints a line of its own above ours.
+        except UserError as error:
+            _fail(str(error))
+        except OmegaConfBaseException as error:
+            _fail(_explain(error, name, []))
+
+    return task
+
+
+def _run_folder(name: str, config: Any) -> str:
+    """`run.out` where the user gave none: a sweep's subfolder, or runs/<verb>/<time>-<name>."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        return hydra_config.runtime.output_dir
+    return str(Path("runs") / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.run.name or _label(config)}")
+
+
+def _label(config: Any) -> str:
+    objective = getattr(config, "objective", None)
+    parts = [objective["_target_"].rpartition(".")[2].lower()] if objective else []
+    return "-".join([*parts, config.backbone.name])
+
+
+# ---------------------------------------------------------------- configuration errors in plain words
+
+
+def _explain(error: Exception, name: str, arguments: list[str]) -> str:
+    cause = error.__cause__ or error
+    text = str(error).strip()
+    if match := re.search(r"Could not override '([^']+)'", text):
+        key = match[1]
+        if "not in" in str(cause) or "not in struct" in text or "is not in struct" in str(cause):
+            hint = nearest(key, _keys(name, arguments))
+            return f"There is no key '{key}'.{hint} `catclip {name.replace('_', ' ')} --cfg job` lists them."
+        return f"{key}: {str(cause).splitlines()[0]}"
+    if match := re.search(r"Error merging override (\S+)", text):
+        return f"{match[1]}: {str(cause).splitlines()[0]}"
+    if "Missing mandatory value" in str(cause) or type(cause).__name__ == "MissingMandatoryValue":
+        key = getattr(cause, "full_key", None) or text
+        return f"{key} is required: give it as {key}=…"
+    if match := re.search(r"Could not find '([^']+)'", text):
+        group, _, choice = match[1].rpartition("/")
+        choices = sorted(path.stem for path in _conf(group).glob("*.yaml"))
+        return f"{group} has no '{choice}'.{nearest(choice, choices)} There are: {', '.join(choices)}."
+    if match := re.search(r"You must specify '([^']+)'", text):
+        choices = sorted(path.stem for path in _conf(match[1]).glob("*.yaml"))
+        return f"Choose a {match[1]}: give {match[1]}=… ({', '.join(choices)})."
+    if type(error).__name__ == "OverrideParseException":
+        return f"{' '.join(text.split())} A value with special signs needs quotes of its own: 'key=\"value\"'."
+    return " ".join(text.split())
+
+
+def _conf(group: str) -> Path:
+    from catclip.paths import CONF
+
+    return CONF / group.partition("@")[0]
+
+
+def _keys(name: str, arguments: list[str]) -> list[str]:
+    """Every key of the verb's configuration, with the groups that were chosen, as far as those can be composed."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    from catclip.paths import CONF
+
+    chosen = [each for each in arguments if "=" in each and _conf(each.partition("=")[0].lstrip("+~")).is_dir()]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        try:
+            composed = compose(config_name=name, overrides=[each.partition(",")[0] for each in chosen])
+        except HydraException:
+            return []
+    return _leaves(composed)
+
+
+def _leaves(node: Any, prefix: str = "") -> list[str]:
+    from omegaconf import DictConfig
+
+    keys = []
+    for key in node:
+        keys.append(f"{prefix}{key}")
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            keys += _leaves(child, f"{prefix}{key}.")
+    return keys

@@ -1,0 +1,71 @@
+"""What one training step costs: floating-point operations, and peak memory."""
+
+import multiprocessing
+import resource
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from catclip.config import PretrainConfig
+from catclip.data.loader import Batch, TrainingBatches
+from catclip.data.pairs import Pairs
+from catclip.objectives.base import Objective
+from catclip.objectives.build import build_objective
+from catclip.train.fit import memory_bytes
+from catclip.train.trainer import Trainer
+
+MEMORY_STEPS = 3  # after the second, the optimiser's state exists; the third meets it
+
+
+def flops_per_image(objective: Objective, batch: Batch) -> float:
+    """Floating-point operations of forward and backward, a picture; a multiply-add counts as two.
+
+    Counted by torch on a real step, matrix products and attention only.
+    """
+    # The counter knows the matrix products of the plain attention, not every fused kernel.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        objective(batch)["loss"].backward()
+    objective.zero_grad(set_to_none=True)
+    return counter.get_total_flops() / len(batch["images"])
+
+
+def peak_memory_bytes(config: PretrainConfig, device: torch.device) -> int:
+    """What training takes on top of an empty process: model, optimiser, averaged weights, activations.
+
+    A process of its own trains for a few steps, so that objectives do not see each other's memory. On a GPU it is what
+    torch allocated there; on a CPU the growth of the resident set.
+    """
+    return _in_fresh_process(_measure_memory, config, device)
+
+
+def _in_fresh_process(function: Callable, *arguments):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
+    pairs = Pairs(config.data.sources, config.data)
+    before = _resident_bytes()
+    objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
+    batches = TrainingBatches(
+        pairs, [objective.targets], config.data, config.backbone.image_size, config.run.batch, config.run.seed
+    )
+    trainer = Trainer(objective, config.optim, MEMORY_STEPS, device, config.run.precision, config.run.compile)
+    for t in range(MEMORY_STEPS):
+        trainer.step(batches[t])
+    peak = memory_bytes(device)
+    return peak if device.type == "cuda" else peak - before
+
+
+def _resident_bytes() -> int:
+    """Resident set now; where the system does not tell, its peak so far."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

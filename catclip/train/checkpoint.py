@@ -1,0 +1,91 @@
+"""Checkpoints: written aside, forced to disk, then renamed, so that one that is there is whole.
+
+`checkpoints/step-N/` holds `last.safetensors`, `ema.safetensors`, `training.pt` (optimiser and random state) and
+`state.json`.
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from catclip.errors import UserError
+from catclip.files import sync_folder, write_atomically
+from catclip.train.trainer import Trainer
+
+_NAME = re.compile(r"step-(\d+)$")
+
+
+def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any], keep: int) -> Path:
+    """Write `folder/step-N` and remove all but the last `keep` checkpoints.
+
+    Args:
+        folder: the run's `checkpoints` folder.
+        trainer: what to save.
+        progress: what else the run must remember, as JSON (seconds trained, samples seen).
+        keep: at least 1.
+
+    Raises:
+        UserError: the disk is full or cannot be written; earlier checkpoints are untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, aside = folder / f"step-{trainer.step_number}", folder / f".step-{trainer.step_number}.partial"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for name, weights in trainer.weights().items():
+            save_file({key: tensor.contiguous() for key, tensor in weights.items()}, aside / f"{name}.safetensors")
+        torch.save(trainer.training_state(), aside / "training.pt")
+        write_atomically(aside / "state.json", json.dumps({"step": trainer.step_number, **progress}, indent=1))
+        for file in aside.iterdir():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+        sync_folder(aside)
+        if target.exists():  # a run that resumed from an earlier checkpoint comes by here again
+            shutil.rmtree(target)
+        os.rename(aside, target)
+        sync_folder(folder)
+    except (OSError, RuntimeError) as error:  # torch.save and safetensors report a full disk as their own errors
+        shutil.rmtree(aside, ignore_errors=True)
+        raise UserError(
+            f"The checkpoint of step {trainer.step_number} could not be written to {folder}: {error}. "
+            "Earlier checkpoints are intact: make room and run the same command to resume."
+        ) from error
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in `folder`, oldest first."""
+    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _NAME.search(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def load_checkpoint(checkpoint: Path, trainer: Trainer) -> dict[str, Any]:
+    """Bring a trainer to the state of a checkpoint and return what `state.json` says.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights are of another model.
+    """
+    progress = read_state(checkpoint)
+    try:
+        weights = {path.stem: load_file(path) for path in checkpoint.glob("*.safetensors")}
+        state = torch.load(checkpoint / "training.pt", weights_only=True, map_location="cpu")
+    except Exception as error:  # safetensors and torch raise types of their own for damaged files
+        raise UserError(f"{checkpoint} cannot be read ({error}). Remove it to resume from an earlier one.") from error
+    trainer.load(weights, state, progress["step"])
+    return progress
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """`state.json` of a checkpoint."""
+    try:
+        return json.loads((checkpoint / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{checkpoint} cannot be read ({error}). Remove it to resume from an earlier one.") from error

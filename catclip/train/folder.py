@@ -1,0 +1,180 @@
+"""The run folder: what a run was asked for, where it ran, what it left, and how an objective comes back out."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from catclip import __version__
+from catclip.config import BackboneConfig, PretrainConfig
+from catclip.errors import UserError, check_choice
+from catclip.files import write_atomically
+from catclip.objectives.base import Objective
+from catclip.objectives.build import build_objective
+from catclip.train.checkpoint import list_checkpoints
+
+# These may differ between the start of a run and its resumption: they do not change what is computed.
+_FREE = ("run.out", "run.name", "run.device", "run.keep", "run.checkpoint_every", "data.workers", "track.")
+_PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "nltk", "hydra-core", "scikit-learn")
+
+
+class RunFolder:
+    """A run's folder, fresh or to be resumed.
+
+    Args:
+        path: made if it does not exist.
+        config: the run's configuration.
+
+    Raises:
+        UserError: the folder holds something else, or a run that was configured otherwise.
+    """
+
+    def __init__(self, path: Path, config: PretrainConfig):
+        self.path, self.config = path, config
+        self.checkpoints = path / "checkpoints"
+        if (path / "config.yaml").exists():
+            self._check_same()
+        elif path.is_dir() and any(path.iterdir()):
+            raise UserError(f"{path} is not empty and holds no run: choose another run.out.")
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        vocabulary = self.config.objective.get("vocabulary")
+        if vocabulary and Path(vocabulary).is_file():  # so that the folder alone says what the outputs mean
+            shutil.copyfile(vocabulary, self.path / "vocabulary.tsv")
+        write_atomically(self.path / "environment.json", json.dumps(environment(), indent=1))
+        write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+
+    def _check_same(self) -> None:
+        before, now = _flat(read_config(self.path)), _flat(asdict(self.config))
+        differing = [
+            f"{key} was {before.get(key)!r}, is now {now.get(key)!r}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and not key.startswith(_FREE)
+        ]
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run that was configured otherwise: {'; '.join(differing)}. "
+                "Resume it with its own configuration, or choose another run.out."
+            )
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "summary.json").exists()
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        write_atomically(self.path / "summary.json", json.dumps(summary, indent=1))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """`config.yaml` of a run folder, as plain containers.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    file = path / "config.yaml"
+    if not file.is_file():
+        beside = (
+            sorted(child.parent.name for child in path.parent.glob("*/config.yaml")) if path.parent.is_dir() else []
+        )
+        hint = f" Runs beside it: {', '.join(beside[:8])}." if beside else ""
+        raise UserError(f"{path} is not a run folder: it has no config.yaml.{hint}")
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, ValueError, OmegaConfBaseException) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def load_objective(path: Path, weights: str = "ema", device: torch.device | str = "cpu") -> Objective:
+    """The objective that a run trained, from its last checkpoint, in evaluation mode.
+
+    Args:
+        path: a run folder.
+        weights: `ema`, the averaged weights (what a run releases; where it kept none, its last), or `last`.
+        device: where to put it.
+
+    Raises:
+        UserError: no run, no checkpoint, or a damaged one.
+    """
+    check_choice("weights", weights, ["ema", "last"])
+    config = read_config(path)
+    found = list_checkpoints(path / "checkpoints")
+    if not found:
+        raise UserError(f"{path} has no checkpoint yet.")
+    if (path / "vocabulary.tsv").is_file():
+        config["objective"]["vocabulary"] = str(path / "vocabulary.tsv")
+    objective = build_objective(config["objective"], BackboneConfig(**config["backbone"]), None, config["run"]["seed"])
+    if weights == "ema" and config["optim"]["ema"] is None:
+        weights = "last"
+    file = found[-1] / f"{weights}.safetensors"
+    try:
+        objective.load_state_dict(load_file(file))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{file} cannot be loaded: {error}") from error
+    return objective.to(device).eval()
+
+
+def environment() -> dict[str, Any]:
+    """What a measurement depends on: software, hardware, commit and command."""
+    versions = {"python": platform.python_version(), "catclip": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "command": " ".join(sys.argv),
+        "commit": _commit(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a `+` when files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,106 @@
+"""Where numbers go: metrics.jsonl, which is the source of truth, wandb if asked for, and the console."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from catclip.config import TrackConfig
+from catclip.errors import check_choice
+
+
+class Tracker:
+    """Appends a run's rows to `metrics.jsonl` and passes them to wandb.
+
+    Args:
+        folder: the run folder.
+        config: what to track with.
+        name: the run's name on wandb.
+        step: the step the run takes up at; rows past it, left by a run that was killed, are removed.
+        settings: the run's configuration, for wandb.
+    """
+
+    def __init__(self, folder: Path, config: TrackConfig, name: str, step: int, settings: dict[str, Any]):
+        check_choice("track.wandb", config.wandb, ["disabled", "offline", "online"])
+        path = folder / "metrics.jsonl"
+        kept = [row for row in read_metrics(path) if row["step"] <= step] if step else []
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self.file = open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
+        self.wandb = None
+        if config.wandb != "disabled":
+            import wandb
+
+            self.wandb = wandb.init(
+                project=config.project, name=name, id=_wandb_id(folder), resume="allow", dir=str(folder),
+                mode="online" if config.wandb == "online" else "offline", config=settings, reinit="create_new",
+            )  # fmt: skip
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row; it has a `step`."""
+        self.file.write(json.dumps(row) + "\n")
+        if self.wandb is not None:
+            self.wandb.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+
+    def close(self) -> None:
+        self.file.close()
+        if self.wandb is not None:
+            self.wandb.finish()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`; a last line that a kill cut short is left out. Empty when there is no file."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _wandb_id(folder: Path) -> str:
+    """One id a run folder, so that a resumed run goes on in the same place."""
+    import uuid
+
+    path = folder / "wandb_id"
+    if not path.exists():
+        path.write_text(uuid.uuid4().hex[:12])
+    return path.read_text().strip()
+
+
+class TrainingConsole:
+    """Live progress in a terminal; elsewhere a plain line every so often."""
+
+    def __init__(self, steps: int, start: int, console: Console | None = None, label: str = "training"):
+        self.console = console or Console()
+        self.steps = steps
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=18),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.progress.add_task(label, total=steps, completed=start, note="")
+
+    def __enter__(self) -> "TrainingConsole":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def advance(self, step: int, note: str | None = None) -> None:
+        """Move the bar to `step`, with a note of the latest numbers."""
+        self.progress.update(self.task, completed=step, **({"note": note} if note is not None else {}))
+
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(text, highlight=False, soft_wrap=False)

@@ -1,0 +1,90 @@
+"""`catclip compare`: several objectives, one backbone, the same batches, interleaved."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from catclip.compare.report import plot, table
+from catclip.compare.results import collect
+from catclip.compare.step import flops_per_image, peak_memory_bytes
+from catclip.config import CompareConfig, PretrainConfig
+from catclip.data.loader import TrainingBatches
+from catclip.data.pairs import Pairs
+from catclip.errors import UserError
+from catclip.files import write_atomically
+from catclip.objectives.build import build_objective
+from catclip.train.folder import RunFolder, environment
+from catclip.verbs.training import pick_device, train
+
+
+def run(config: CompareConfig) -> None:
+    """Compare, or go on comparing, into `config.run.out`, and print the table."""
+    compare(config, Console())
+
+
+def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
+    """Train every objective and write `compare.json` and `compare.png`; what is done already is only shown.
+
+    Returns:
+        What `catclip.compare.results.collect` returns.
+
+    Raises:
+        UserError: the folder holds something else; what training raises.
+    """
+    assert config.run.out is not None
+    out = Path(config.run.out)
+    configs = {name: single(config, name) for name in config.objectives}
+    folders = {name: out / name for name in configs}
+    if (out / "summary.json").exists():
+        for name, folder in folders.items():
+            RunFolder(folder, configs[name])  # refuses a comparison that was configured otherwise
+        console.print(f"{out} is done already.", highlight=False)
+        results = json.loads((out / "compare.json").read_text())
+    else:
+        _refuse_strangers(out, folders)
+        console.print(f"Run folder: {out}", highlight=False)
+        costs = measure_costs(configs)
+        results = collect(train(configs, folders, label="comparing"), costs)
+        _write(out, results)
+    console.print(table(results))
+    console.print(f"Plot and figures: {out / 'compare.png'}, {out / 'compare.json'}", highlight=False)
+    return results
+
+
+def single(config: CompareConfig, name: str) -> PretrainConfig:
+    """The configuration under which one of the objectives could be trained alone."""
+    return PretrainConfig(config.data, config.backbone, config.objectives[name], config.optim, config.track, config.run)
+
+
+def _refuse_strangers(out: Path, folders: dict[str, Path]) -> None:
+    if (
+        out.is_dir()
+        and any(out.iterdir())
+        and not any((folder / "config.yaml").exists() for folder in folders.values())
+    ):
+        raise UserError(f"{out} is not empty and holds no comparison of these objectives: choose another run.out.")
+
+
+def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, float]]:
+    """Operations and memory of each objective's step, before any of them trains."""
+    costs = {}
+    for name, config in configs.items():
+        device = pick_device(config.run.device)
+        pairs = Pairs(config.data.sources, config.data)
+        objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
+        size, batch = config.backbone.image_size, config.run.batch
+        first = TrainingBatches(pairs, [objective.targets], config.data, size, batch, config.run.seed)[0]
+        costs[name] = {
+            "flops_per_image": flops_per_image(objective, first),
+            "peak_memory_bytes": peak_memory_bytes(config, device),
+        }
+    return costs
+
+
+def _write(out: Path, results: dict[str, Any]) -> None:
+    plot(results, out / "compare.png")
+    text = json.dumps(results | {"environment": environment()}, indent=1)
+    write_atomically(out / "compare.json", text)
+    write_atomically(out / "summary.json", text)

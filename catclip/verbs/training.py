@@ -1,0 +1,158 @@
+"""From configurations to runs in training: what `pretrain`, with one objective, and `compare`, with several, share."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from catclip.config import PretrainConfig, RunConfig
+from catclip.data.loader import HeldOutBatches, Loader, TrainingBatches
+from catclip.data.pairs import Pairs
+from catclip.errors import UserError
+from catclip.objectives.base import Objective
+from catclip.objectives.build import build_objective
+from catclip.train.checkpoint import list_checkpoints
+from catclip.train.fit import Evaluator, Run, fit
+from catclip.train.folder import RunFolder
+from catclip.train.track import Tracker, TrainingConsole
+from catclip.train.trainer import Trainer
+from catclip.transfer.probe import probe_evaluator
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"run.device={name} is no device: {str(error).splitlines()[0]}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"run.device={name}: this machine has {torch.cuda.device_count()} CUDA device(s).")
+    return device
+
+
+def count_steps(run: RunConfig, samples: int) -> int:
+    """The run's length in steps.
+
+    Raises:
+        UserError: not exactly one of steps, samples and epochs is given, or it is not positive.
+    """
+    given = {name: getattr(run, name) for name in ("steps", "samples", "epochs") if getattr(run, name) is not None}
+    if len(given) != 1:
+        said = ", ".join(f"run.{name}={value}" for name, value in given.items()) or "none"
+        raise UserError(f"Give the run's length as exactly one of run.steps, run.samples, run.epochs (given: {said}).")
+    ((name, value),) = given.items()
+    if value <= 0 or run.batch <= 0:
+        raise UserError(f"run.{name}={value} and run.batch={run.batch} must be positive.")
+    total = {"steps": value * run.batch, "samples": value, "epochs": value * samples}[name]
+    return max(1, round(total / run.batch))
+
+
+def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], label: str) -> list[Run]:
+    """Train the configured runs together, each on every batch, resuming what was begun.
+
+    Args:
+        configs: by the run's name; they share everything but the objective.
+        folders: the run folders, by the same names.
+        label: what the progress bar says.
+
+    Raises:
+        UserError: what `fit` and the builders of its parts raise.
+    """
+    config = next(iter(configs.values()))
+    device = pick_device(config.run.device)
+    pairs = Pairs(config.data.sources, config.data)
+    steps = count_steps(config.run, len(pairs))
+    objectives = {
+        name: build_objective(each.objective, each.backbone, pairs, each.run.seed) for name, each in configs.items()
+    }
+    evaluators = build_evaluators(objectives, config, device)
+
+    run_folders = {name: RunFolder(folders[name], each) for name, each in configs.items()}
+    start = common_step(run_folders.values())
+    runs = []
+    for name, each in configs.items():
+        trainer = Trainer(objectives[name], each.optim, steps, device, each.run.precision, each.run.compile)
+        tracker = Tracker(folders[name], each.track, each.run.name or name, start, asdict(each))
+        run = Run(name, run_folders[name], trainer, tracker, evaluators[name])
+        run.resume(start)
+        runs.append(run)
+
+    batches = TrainingBatches(
+        pairs, [objective.targets for objective in objectives.values()], config.data,
+        config.backbone.image_size, config.run.batch, config.run.seed,
+    )  # fmt: skip
+    loader = Loader(
+        batches, start, steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=device.type == "cuda"
+    )
+    console = TrainingConsole(steps, start, label=label)
+    _announce(console, runs, pairs, loader)
+    fit(
+        runs,
+        loader,
+        evaluate_at=evaluation_steps(config.run.evaluations, steps),
+        log_every=config.track.log_every,
+        checkpoint_every=config.run.checkpoint_every,
+        keep=config.run.keep,
+        console=console,
+    )
+    return runs
+
+
+def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: Loader) -> None:
+    for shard in pairs.shards.damaged():
+        console.line(f"[yellow]{shard.path}: {shard.problem}; the {len(shard.samples):,} samples before that are used.")
+    if loader.start:
+        console.line(f"Resuming after step {loader.start:,} of {loader.stop:,}.")
+    for run in runs:
+        millions = sum(parameter.numel() for parameter in run.trainer.objective.parameters()) / 1e6
+        console.line(
+            f"[bold]{run.name:<12}[/] {millions:.1f} M parameters, {loader.stop:,} steps "
+            f"on {len(pairs):,} pairs, {run.trainer.precision} on {run.trainer.device}"
+        )
+
+
+def evaluation_steps(evaluations: int, steps: int) -> list[int]:
+    """Steps at which to evaluate: before the first, and then `evaluations` times, evenly, the last at the end."""
+    return [0, *(round(steps * (i + 1) / evaluations) for i in range(evaluations))] if evaluations else []
+
+
+def common_step(folders) -> int:
+    """The last step of which every folder has a checkpoint; 0 when there is none."""
+    steps = [
+        {int(path.name.removeprefix("step-")) for path in list_checkpoints(folder.checkpoints)} for folder in folders
+    ]
+    return max(set.intersection(*steps), default=0)
+
+
+def build_evaluators(
+    objectives: Mapping[str, Objective], config: PretrainConfig, device: torch.device
+) -> dict[str, list[Evaluator]]:
+    """Each objective's own evaluator on `data.val`, the same probe for all on `data.probe`, where they are given."""
+    evaluators: dict[str, list[Evaluator]] = {name: [] for name in objectives}
+    if not config.run.evaluations:
+        return evaluators
+    if config.data.val is not None:
+        pairs = Pairs(config.data.val, config.data)
+        for name, objective in objectives.items():
+            batches = HeldOutBatches(pairs, [objective.targets], config.backbone.image_size, config.run.batch)
+            module = import_module(f"catclip.evaluate.{objective.evaluator}")
+            evaluators[name].append(partial(_on_held_out, module.evaluate, batches, config))
+    if config.data.probe is not None:
+        shared = probe_evaluator(config.data.probe, device, config.data.workers)
+        for each in evaluators.values():
+            each.append(shared)
+    return evaluators
+
+
+def _on_held_out(evaluate, batches: HeldOutBatches, config: PretrainConfig, objective: Objective):
+    loader = Loader(batches, 0, len(batches), workers=config.data.workers, max_bad=config.data.max_bad)
+    yield from evaluate(objective, loader)
