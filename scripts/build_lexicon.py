@@ -27,8 +27,8 @@ HEADER = """\
 # format=1
 # source=WordNet 3.0
 # nouns={nouns} synsets={synsets} other_words={others}
-# [synsets]    offset, lexicographer file number, hypernyms as offsets ("=" before it: an instance of), lemmas, head first
-# [nouns]      lemma, synsets in sense order as offset or offset:count, then verb, adj, adv counts unless the word is a noun only
+# [synsets]    offset, lexicographer file number, hypernyms as offsets (=: is an instance of), lemmas, head first
+# [nouns]      lemma, synsets in sense order as offset or offset:count; unless it is only a noun: verb, adj, adv counts
 # [others]     single words that are no nouns, with verb, adj, adv counts
 # [*_exc]      irregular forms: form, base forms; a later line for the same form replaces an earlier one
 # A verb/adj/adv column is empty when the word has no such entry, 0 when it has one that was never counted.
@@ -59,7 +59,7 @@ def open_wordnet(folder: Path) -> Reader:
 
 
 def read_counts(read: Reader) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], int]]:
-    """Return the summed counts as word → part of speech → count, and those of each noun sense as (word, offset) → count.
+    """Return the summed counts, word → part of speech → count, and those of noun senses, (word, offset) → count.
 
     Every word of WordNet stands in index.sense, so a missing part of speech means that WordNet has no such entry.
     """
