@@ -35,6 +35,9 @@ def main() -> None:
     if arguments[0] in ("-V", "--version"):
         print(f"catclip {__version__}")
         return
+    # Threads that spin while they wait take the cores from the loader's workers, and from whoever else is on the
+    # machine: on two busy cores training was several times slower for it. Must be set before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     verb = _find_verb(arguments)
     rest = arguments[len(verb.split()) :]
     try:

@@ -46,17 +46,22 @@ HEAD = 0.4  # the word that names the synset, not a synonym
 FREQUENCY = 0.5  # times the log of the sense's share in WordNet's counts
 PLACE = -0.1  # a step down in WordNet's order
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # The two-letter words that captions use; the others are chemical symbols, states and function words.
-_SHORT_NOUNS = {"tv", "pc", "cd", "dj", "ox", "ad"}
-_NO_NOUNS = frozenset(
-    "km cm mm kg mg ml lb lbs oz ft mph px hz mb gb usd eur gbp jpg jpeg png gif pdf html http https www com".split()  # noqa: SIM905
+_SHORT_NOUNS = _words("tv pc cd dj ox ad")
+_NO_NOUNS = _words(
+    "km cm mm kg mg ml lb lbs oz ft mph px hz mb gb usd eur gbp jpg jpeg png gif pdf html http https www com"
 )
-_FUNCTION_WORDS = {word for words in FUNCTION_WORDS.values() for word in words.split()}
 # Before a noun these rather describe it than make a multiword noun with it.
-_QUALIFIERS = frozenset(
-    "black white red blue green yellow brown pink purple gray grey orange golden silver dark light bright "
-    "big small little large great tall long short young old new".split()
+_QUALIFIERS = _words(
+    "black white red blue green yellow brown pink purple gray grey golden silver dark light bright "
+    "big small little large tall long short young old"
 )
+_FUNCTION_WORDS = frozenset(word for words in FUNCTION_WORDS.values() for word in words.split())
 _LONGEST = 64  # characters in a word; WordNet's longest has 45
 
 
@@ -205,7 +210,8 @@ class SynsetExtractor:
         for stop in range(min(start + longest, len(words)), start + 1, -1):
             # Taggers take the last word for a verb where they do not know the noun: two question marks.
             if nouns[stop - 1] or (nouns[start] and words[stop - 1].endswith("s")):
-                lemma = self._multiword_lemma("_".join(words[start:stop]).lower().replace("-", "_"))
+                joined = "_".join(words[start:stop]).lower().replace("-", "_").replace("_'s", "'s")
+                lemma = self._multiword_lemma(joined)
                 if not lemma and stop == start + 2 and nouns[start] and nouns[start + 1]:
                     lemma = self._solid_pair(words[start], words[start + 1])
                 label = self._choose(lemma, lemma) if lemma else None
@@ -214,7 +220,7 @@ class SynsetExtractor:
         return 0, None
 
     def _is_kind_of(self, wnid: str, word: str, lemma: str | None) -> bool:
-        """Whether a multiword's synset is below that of its last word: a red fox is a fox, a red spider is no spider."""
+        """Whether a multiword's synset is below its last word's: a red fox is a fox, a red spider, a mite, is none."""
         whole = self._label(word)
         return lemma in self._overrides or whole is None or whole == wnid or whole in self.lexicon.ancestors(wnid)
 
@@ -237,8 +243,9 @@ class SynsetExtractor:
         """First word → the number of words in the longest multiword that starts with it."""
         starts: dict[str, int] = {}
         for joined in self.lexicon.multiwords:
-            first = joined.partition("_")[0]
-            starts[first] = max(starts.get(first, 0), joined.count("_") + 1)
+            tokens = joined.replace("'s", "_'s")  # the possessive is a token of its own
+            first = tokens.partition("_")[0]
+            starts[first] = max(starts.get(first, 0), tokens.count("_") + 1)
         return {word: length for word, length in starts.items() if word not in _FUNCTION_WORDS}
 
     # ---- published rule -----------------------------------------------------------------------------------------

@@ -236,7 +236,9 @@ def _samples(path: str, wanted: set[str], keys: Counter[str]) -> Iterator[dict[s
                     keys.update(
                         _field_names(extension, sample[extension.lower()]) if keys[extension.lower()] <= 20 else ()
                     )
-    except tarfile.TarError:
+    except tarfile.TarError as error:
+        if name_now is None:
+            raise UserError(f"{path} is no readable tar: {error}.") from None
         yield Skipped("damaged shard, read up to the damage")
     if name_now is not None:
         yield sample

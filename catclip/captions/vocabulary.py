@@ -83,7 +83,7 @@ class Vocabulary:
         return Vocabulary(wnids, names, [self.counts[i] for i in kept], self.metadata | {"tau": str(tau)})
 
     def save(self, path: str | Path) -> None:
-        """Write the TSV file: ``# key=value`` metadata, a header, a line per synset. Nothing in it depends on the clock."""
+        """Write the TSV file, atomically: ``# key=value`` metadata, a header, a line per synset. No clock time."""
         metadata = [f"# {key}={' '.join(value.split())}" for key, value in self.metadata.items()]
         rows = zip(range(len(self)), self.wnids, self.names, self.counts, strict=True)
         lines = [*metadata, "\t".join(COLUMNS), *("\t".join(map(str, row)) for row in rows)]

@@ -49,6 +49,9 @@ def names(extractor, caption):
         ("a wine glass", "wineglass.n.01"),
         ("T-shirts and white t shirts", "jersey.n.03 jersey.n.03"),
         ("ice cream cones", "ice-cream_cone.n.01"),
+        ("a potter's wheel and a jack-o'-lantern", "potter's_wheel.n.01 jack-o'-lantern.n.02"),
+        ("two question marks", "question_mark.n.01"),
+        ("a red fox, a red spider", "red_fox.n.02 spider.n.01"),
         # words that are no nouns in their context
         ("A young girl standing in a yellow dress", "girl.n.01 dress.n.01"),
         ("Two dogs play in the snow.", "dog.n.01 snow.n.02"),
@@ -63,7 +66,7 @@ def names(extractor, caption):
         ("a weasel eating a banana", "weasel.n.02 banana.n.02"),
         ("stock image of a dog", "picture.n.01 dog.n.01"),
         # drawn things
-        ("a star, a heart, the sun and the moon", "star.n.05 heart.n.07 sun.n.01 moon.n.01"),
+        ("a star, a heart, the sun and the moon", "star.n.01 heart.n.07 sun.n.01 moon.n.01"),
         ("two dice and a white knight", "die.n.01 knight.n.02"),
         ("a triangle inside a circle", "triangle.n.01 circle.n.01"),
         ("one coffin, three envelopes, some clouds", "coffin.n.01 envelope.n.01 cloud.n.02"),
