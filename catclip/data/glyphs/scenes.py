@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
+from catclip.data.glyphs.colours import TYPICAL_COLOURS
 from catclip.data.glyphs.masks import Masks, object_masks
 from catclip.data.glyphs.objects import KINDS, Kind
 
@@ -42,10 +43,11 @@ BACKGROUND_COLOURS: dict[str, Colour] = {
     "dark grey": (64, 66, 70),
     "black": (14, 14, 14),
 }
+_BACKGROUND_WEIGHTS = [1 if name == "black" or name.startswith("dark") else 3 for name in BACKGROUND_COLOURS]
 PATTERNS = ("plain", "plain", "gradient", "stripes", "checker", "noise")
 
-# The longer side of an object as a share of the picture's, by how many objects it holds: 18 to 44 of 64 pixels.
-_SIZES = {1: (0.44, 0.69), 2: (0.34, 0.50), 3: (0.30, 0.42), 4: (0.28, 0.38)}
+# The longer side of an object as a share of the picture's, by how many objects it holds: 18 to 46 of 64 pixels.
+_SIZES = {1: (0.50, 0.72), 2: (0.40, 0.54), 3: (0.32, 0.44), 4: (0.30, 0.40)}
 _SMALLEST = 0.28
 _LEAST_CONTRAST = 240.0  # distance between two colours, in which black and white are 765 apart
 _RANK_WEIGHTS = list(accumulate(1 / rank for rank in range(1, len(KINDS) + 1)))
@@ -115,15 +117,19 @@ def _sample_kind(rng: Random) -> Kind:
     return KINDS[bisect(_RANK_WEIGHTS, rng.random() * _RANK_WEIGHTS[-1])]
 
 
-def _sample_colours(counts: list[int], backdrop: list[Colour], rng: Random) -> list[list[str]]:
-    """For each group the colours of its objects: usually one for all, and different ones for different groups."""
+def _sample_colours(groups: list[tuple[Kind, int]], backdrop: list[Colour], rng: Random) -> list[list[str]]:
+    """For each group the colours of its objects: usually one for all, and usually one that the kind mostly comes in."""
     usable = [
         name for name, rgb in OBJECT_COLOURS.items() if all(_distance(rgb, b) >= _LEAST_CONTRAST for b in backdrop)
     ]
     colours = []
-    for count in counts:
-        alike = rng.random() < 0.75
-        colours.append([rng.choice(usable)] * count if alike else rng.sample(usable, count))
+    for kind, count in groups:
+        typical = [name for name in TYPICAL_COLOURS[kind.name] if name in usable]
+        if typical and rng.random() < 0.8:
+            colours.append([rng.choice(typical)] * count)
+        else:
+            alike = rng.random() < 0.75
+            colours.append([rng.choice(usable)] * count if alike else rng.sample(usable, count))
     return colours
 
 
@@ -139,11 +145,12 @@ def _distance(a: Colour, b: Colour) -> float:
 
 
 def _draw(groups: list[tuple[Kind, int]], rng: Random, size: int) -> Scene:
-    background, pattern = rng.choice(list(BACKGROUND_COLOURS)), rng.choice(PATTERNS)
+    background = rng.choices(list(BACKGROUND_COLOURS), _BACKGROUND_WEIGHTS)[0]
+    pattern = rng.choice(PATTERNS)
     first = BACKGROUND_COLOURS[background]
     second = _second_tone(first, rng)
     canvas = _paint_background(pattern, first, second, rng, size)
-    colours = _sample_colours([count for _, count in groups], [first, second], rng)
+    colours = _sample_colours(groups, [first, second], rng)
     flat = [(kind, colour) for (kind, _), chosen in zip(groups, colours, strict=True) for colour in chosen]
 
     placed: list[PlacedObject] = []

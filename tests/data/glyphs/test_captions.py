@@ -60,7 +60,9 @@ def test_a_box_holds_what_is_drawn():
 
 
 def test_pictures_scale_with_their_size():
-    small, large = (draw_object(BY_NAME["car"], Random(5), size).objects[0].box for size in (64, 192))
+    # A noisy background draws a number a pixel: there the same seed goes on otherwise at another size.
+    seed = next(seed for seed in range(99) if draw_object(BY_NAME["car"], Random(seed), 64).pattern == "plain")
+    small, large = (draw_object(BY_NAME["car"], Random(seed), size).objects[0].box for size in (64, 192))
     assert (large[2] - large[0]) / (small[2] - small[0]) == pytest.approx(3, rel=0.1)
 
 
