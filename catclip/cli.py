@@ -122,6 +122,8 @@ def _register_schema() -> None:
 
 def _task(name: str) -> Callable[[Any], None]:
     def task(composed: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
@@ -132,6 +134,9 @@ def _task(name: str) -> Callable[[Any], None]:
             import_module(f"catclip.verbs.{name}").run(config)
         # Errors end here, or Hydra prints a line of its own above ours.
         except UserError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the rest of a sweep still runs; then Hydra raises this
+                print(f"catclip: {error}", file=sys.stderr)
+                raise
             _fail(str(error))
         except OmegaConfBaseException as error:
             _fail(_explain(error, name, []))

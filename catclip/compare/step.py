@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from catclip.config import PretrainConfig
-from catclip.data.loader import Batch, TrainingBatches
+from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
@@ -24,12 +24,14 @@ MEMORY_STEPS = 3  # after the second, the optimiser's state exists; the third me
 def flops_per_image(objective: Objective, batch: Batch) -> float:
     """Floating-point operations of forward and backward, a picture; a multiply-add counts as two.
 
-    Counted by torch on a real step, matrix products and attention only.
+    Counted by torch, matrix products and attention only, on shapes alone: nothing is computed, and the objective, which
+    is moved to the meta device, is of no more use.
     """
+    objective.to("meta")
+    batch = {key: value.to("meta") if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
     # The counter knows the matrix products of the plain attention, not every fused kernel.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         objective(batch)["loss"].backward()
-    objective.zero_grad(set_to_none=True)
     return counter.get_total_flops() / len(batch["images"])
 
 
@@ -37,7 +39,7 @@ def peak_memory_bytes(config: PretrainConfig, device: torch.device) -> int:
     """What training takes on top of an empty process: model, optimiser, averaged weights, activations.
 
     A process of its own trains for a few steps, so that objectives do not see each other's memory. On a GPU it is what
-    torch allocated there; on a CPU the growth of the resident set.
+    torch allocated there; on a CPU the growth of the resident set, without what the loader's processes need.
     """
     return _in_fresh_process(_measure_memory, config, device)
 
@@ -48,17 +50,30 @@ def _in_fresh_process(function: Callable, *arguments):
 
 
 def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
+    objective, batches = first_batches(config, MEMORY_STEPS)
+    # The libraries, the lexicon and the tokenizer are there by now, and so is the model, which counts.
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
+    before = _resident_bytes() - weights
+    trainer = Trainer(objective, config.optim, MEMORY_STEPS, device, config.run.precision, config.run.compile)
+    for batch in batches:
+        trainer.step(batch)
+    peak = memory_bytes(device)
+    return peak if device.type == "cuda" else peak - before
+
+
+def first_batches(config: PretrainConfig, count: int) -> tuple[Objective, list[Batch]]:
+    """A run's objective as it starts, and the first batches that it would be trained on.
+
+    Raises:
+        UserError: what the builders raise; a batch none of whose samples can be read.
+    """
     pairs = Pairs(config.data.sources, config.data)
-    before = _resident_bytes()
     objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
     batches = TrainingBatches(
         pairs, [objective.targets], config.data, config.backbone.image_size, config.run.batch, config.run.seed
     )
-    trainer = Trainer(objective, config.optim, MEMORY_STEPS, device, config.run.precision, config.run.compile)
-    for t in range(MEMORY_STEPS):
-        trainer.step(batches[t])
-    peak = memory_bytes(device)
-    return peak if device.type == "cuda" else peak - before
+    # The share of unreadable samples is not judged by so few: training does.
+    return objective, list(Loader(batches, 0, count, workers=0, max_bad=1.0))
 
 
 def _resident_bytes() -> int:

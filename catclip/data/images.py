@@ -5,11 +5,25 @@ import math
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile
 
-# Larger than any photograph: past it Pillow raises instead of allocating (decompression bombs).
-Image.MAX_IMAGE_PIXELS = 200_000_000
+# Decompression bombs: past this Pillow warns, past twice this, larger than any photograph, it raises.
+Image.MAX_IMAGE_PIXELS = 100_000_000
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+# What pictures on the web are. Pillow's rarer readers are not for strangers' bytes: one of them runs Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+# EXIF's orientation -> what turns the stored picture upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class BadImageError(ValueError):
@@ -17,38 +31,43 @@ class BadImageError(ValueError):
 
 
 def decode(data: bytes, at_least: int | None = None) -> Image.Image:
-    """Decode a picture to RGB.
+    """Decode a picture to RGB, upright as its EXIF orientation says, and on white where it is transparent.
 
     Args:
-        data: JPEG, PNG, WebP or GIF (its first frame).
+        data: JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF.
         at_least: pixels that the shorter side must keep; lets a JPEG be decoded at a reduced scale.
 
     Raises:
         BadImageError: the bytes cannot be decoded.
     """
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
-        if image.mode in ("P", "LA", "PA", "RGBA"):
-            # Transparent pixels carry arbitrary colours: show them as a page would, on white.
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            return Image.alpha_composite(white, image).convert("RGB")
-        return image.convert("RGB")
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,  # what Pillow raises for a broken PNG chunk
-        ValueError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        MemoryError,
-    ) as error:
+        upright = _UPRIGHT.get(_orientation(image))
+        rgb = _to_rgb(image)
+        return rgb if upright is None else rgb.transpose(upright)
+    # On broken bytes Pillow raises nearly anything (struct.error, SyntaxError, RuntimeError …), and all mean the same.
+    except Exception as error:
         raise BadImageError(f"{type(error).__name__}: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # 16 bits a pixel: Pillow's own conversion would not scale but clip, and nearly all would be white.
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        # Transparent pixels carry arbitrary colours: show them as a page would, on white.
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # broken metadata, which raise anything, do not make a bad picture
+        return None
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:

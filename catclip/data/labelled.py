@@ -28,7 +28,7 @@ class ClassFolder:
 
         Args:
             folder: holds a folder for each class.
-            classes: the classes to expect, in this order; default: the folders found, sorted.
+            classes: the classes to expect, in the order of their indices; default: the folders found, sorted.
 
         Raises:
             UserError: no such folder, no class folders, classes other than expected, or no pictures.
@@ -38,18 +38,18 @@ class ClassFolder:
         found = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
         if not found:
             raise UserError(f"No class folders in {folder}: labelled pictures lie in {folder}/<class>/.")
-        if classes is not None and found != classes:
-            other = sorted(set(found) ^ set(classes))
+        classes = found if classes is None else classes
+        if other := sorted(set(found) ^ set(classes)):
             raise UserError(f"{folder} has other classes than expected: {', '.join(other[:8])}.")
         pictures = [
             (path, index)
-            for index, name in enumerate(found)
+            for index, name in enumerate(classes)
             for path in sorted((folder / name).iterdir())
-            if path.suffix.lower() in PICTURES
+            if path.suffix.lower() in PICTURES and not path.name.startswith(".")
         ]
         if not pictures:
             raise UserError(f"No pictures in the class folders of {folder} ({', '.join(sorted(PICTURES))}).")
-        return cls(folder, found, pictures)
+        return cls(folder, classes, pictures)
 
     @classmethod
     def open_splits(cls, folder: str | Path) -> tuple["ClassFolder", "ClassFolder"]:
@@ -69,14 +69,18 @@ class ClassFolder:
             num_workers=workers,
             collate_fn=partial(_load, size=size),
         )
-        yield from loader
+        for loaded in loader:
+            if isinstance(loaded, UserError):
+                raise loaded
+            yield loaded
 
 
-def _load(pictures: list[tuple[Path, int]], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _load(pictures: list[tuple[Path, int]], size: int) -> tuple[torch.Tensor, torch.Tensor] | UserError:
     images = []
     for path, _ in pictures:
         try:
             images.append(centre_crop(decode(path.read_bytes(), at_least=size), size))
-        except BadImageError as error:
-            raise UserError(f"{path} cannot be decoded: {error}. Remove or replace it.") from error
+        except (BadImageError, OSError) as error:
+            # Returned: raised in a worker it would reach the user with the worker's traceback in its message.
+            return UserError(f"{path} cannot be decoded: {error}. Remove or replace it.")
     return torch.stack(images), torch.tensor([label for _, label in pictures])

@@ -26,9 +26,11 @@ class TrainingBatches(Dataset):
     """Batch t of the endless, augmented training stream."""
 
     def __init__(self, pairs: Pairs, targets: Sequence[Targets], config: DataConfig, size: int, batch: int, seed: int):
-        low, high = config.crop_scale
+        low, high = config.crop_scale if len(config.crop_scale) == 2 else (0.0, 0.0)
         if not 0 < low <= high <= 1:
             raise UserError(f"data.crop_scale={config.crop_scale}: give two shares of the area, 0 < low <= high <= 1.")
+        if seed < 0:
+            raise UserError(f"run.seed={seed}: a seed is not negative.")
         self.pairs, self.targets, self.size, self.batch, self.seed = pairs, targets, size, batch, seed
         self.scale, self.flip = (low, high), config.flip
         self.order = Order(pairs.shards.counts, seed, config.shuffle)

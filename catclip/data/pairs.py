@@ -79,7 +79,7 @@ class Pairs:
             captions = [caption for caption in captions_of(members, self.caption_key) if caption.strip()]
         except KeyError as error:
             raise BadSampleError(f"no caption under {self.caption_key}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadSampleError("caption is not valid JSON") from error
         if not captions:
             raise BadSampleError("empty caption")

@@ -50,14 +50,26 @@ class Shard:
                     stem, dot, extension = name.partition(".")
                     if not member.isfile() or not stem or not dot:
                         continue
-                    if member.offset_data + member.size > size:
+                    if not 0 <= member.size <= size - member.offset_data:
                         raise tarfile.ReadError("unexpected end of data")
                     place = (member.offset_data, member.size)
                     samples.setdefault(f"{folder}/{stem}", {})[extension.lower()] = place
                     tar.members.clear()  # tarfile keeps every header otherwise: gigabytes for a large shard
-        except (tarfile.TarError, OSError, EOFError) as error:
+                _check_end(path, tar.offset)
+        # ValueError and OverflowError are what tarfile raises for an absurd size in a header.
+        except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
             problem = f"{type(error).__name__}: {error}"
         return cls(path, [Location(key.lstrip("/"), members) for key, members in samples.items()], problem)
+
+
+def _check_end(path: str, offset: int) -> None:
+    """Raise `tarfile.ReadError` unless the block where tarfile stopped is zeros: it takes any other for the end too."""
+    with open(path, "rb") as file:
+        block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("no end mark: the file is cut short")
+    if any(block):
+        raise tarfile.ReadError(f"a broken header at byte {offset:,}")
 
 
 class Shards(Sequence[Shard]):

@@ -56,7 +56,9 @@ class TokenTargets:
 
     def __call__(self, captions: Sequence[str], rng: np.random.Generator) -> torch.Tensor:
         caption = captions[0] if len(captions) == 1 else captions[int(rng.integers(len(captions)))]
-        return self.tokenizer(caption)[0]
+        # Far more than fits: the tokenizer's time grows with the square of a word's length, and the web has endless
+        # ones, over which a worker would sit for minutes.
+        return self.tokenizer(caption[: 32 * self.length])[0]
 
     def collate(self, targets: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"tokens": torch.stack(list(targets))}

@@ -23,7 +23,9 @@ def evaluate(objective: Contrastive, batches: Iterable[Batch]) -> Iterator[tuple
     for batch in batches:
         pictures.append(objective.embed_pictures(batch["images"].to(device)).float().cpu())
         texts.append(objective.embed_texts(batch["tokens"].to(device)).float().cpu())
-    similarity = torch.cat(pictures) @ torch.cat(texts).T
+    # In full precision, whatever the forward passes ran in: bfloat16 has 1/256 steps, and pairs would tie.
+    with torch.autocast("cpu", enabled=False):
+        similarity = torch.cat(pictures) @ torch.cat(texts).T
     yield "pairs_evaluated", len(similarity)
     for name, matrix in (("image_to_text", similarity), ("text_to_image", similarity.T)):
         for k, recall in recall_at(matrix, (1, 5, 10)).items():

@@ -1,6 +1,6 @@
 """Checkpoints: written aside, forced to disk, then renamed, so that one that is there is whole.
 
-`checkpoints/step-N/` holds `last.safetensors`, `ema.safetensors`, `training.pt` (optimiser and random state) and
+`checkpoints/step-N/` holds `last.safetensors`, `ema.safetensors`, `training.pt` (optimiser state) and
 `state.json`.
 """
 
@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from catclip.errors import UserError
 from catclip.files import sync_folder, write_atomically
 from catclip.train.trainer import Trainer
 
-_NAME = re.compile(r"step-(\d+)$")
+_NAME = re.compile(r"step-\d+")
 
 
-def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any], keep: int) -> Path:
-    """Write `folder/step-N` and remove all but the last `keep` checkpoints.
+def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any]) -> Path:
+    """Write `folder/step-N`, and remove what a kill left of others half-written or half-removed.
 
     Args:
         folder: the run's `checkpoints` folder.
         trainer: what to save.
         progress: what else the run must remember, as JSON (seconds trained, samples seen).
-        keep: at least 1.
 
     Raises:
         UserError: the disk is full or cannot be written; earlier checkpoints are untouched.
@@ -36,7 +36,8 @@ def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any], ke
     folder.mkdir(parents=True, exist_ok=True)
     target, aside = folder / f"step-{trainer.step_number}", folder / f".step-{trainer.step_number}.partial"
     try:
-        shutil.rmtree(aside, ignore_errors=True)
+        for leftover in folder.glob(".step-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         aside.mkdir()
         for name, weights in trainer.weights().items():
             save_file({key: tensor.contiguous() for key, tensor in weights.items()}, aside / f"{name}.safetensors")
@@ -47,24 +48,45 @@ def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any], ke
                 os.fsync(handle.fileno())
         sync_folder(aside)
         if target.exists():  # a run that resumed from an earlier checkpoint comes by here again
-            shutil.rmtree(target)
+            _remove(target)
         os.rename(aside, target)
         sync_folder(folder)
-    except (OSError, RuntimeError) as error:  # torch.save and safetensors report a full disk as their own errors
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
         shutil.rmtree(aside, ignore_errors=True)
         raise UserError(
             f"The checkpoint of step {trainer.step_number} could not be written to {folder}: {error}. "
             "Earlier checkpoints are intact: make room and run the same command to resume."
         ) from error
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
     return target
+
+
+def prune_checkpoints(folder: Path, step: int, keep: int) -> None:
+    """Remove the checkpoints up to `step` but for the last `keep` of them.
+
+    Later ones, of a run that resumed from an earlier checkpoint, do not count: they may be of no use to the runs
+    beside it.
+    """
+    until = [path for path in list_checkpoints(folder) if step_of(path) <= step]
+    for old in until[:-keep]:
+        _remove(old)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Out of sight in one move, and then removed: a kill in between leaves nothing that looks whole."""
+    aside = checkpoint.with_name(f".{checkpoint.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(checkpoint, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """N of a checkpoint's folder `step-N`."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints in `folder`, oldest first."""
-    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _NAME.search(path.name))]
-    return [path for _, path in sorted(found)]
+    return sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), key=step_of)
 
 
 def load_checkpoint(checkpoint: Path, trainer: Trainer) -> dict[str, Any]:

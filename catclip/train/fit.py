@@ -1,10 +1,12 @@
 """The training loop. One run or several at once: `catclip compare` steps each of them on the same batch in turn."""
 
+import re
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from catclip.data.loader import Batch, Loader
 from catclip.errors import UserError
 from catclip.objectives.base import Objective
-from catclip.train.checkpoint import load_checkpoint, save_checkpoint
+from catclip.train.checkpoint import load_checkpoint, prune_checkpoints, save_checkpoint
 from catclip.train.folder import RunFolder
 from catclip.train.track import Tracker, TrainingConsole
 from catclip.train.trainer import Trainer
@@ -30,6 +32,7 @@ _REMEMBERED = (
     "steady_samples",
     "steady_steps",
     "last",
+    "skipped",
 )  # of a Run, by its checkpoints
 
 
@@ -49,6 +52,7 @@ class Run:
     steady_samples: int = 0
     steady_steps: int = 0
     last: dict[str, float] = field(default_factory=dict)  # the latest value of everything measured
+    skipped: dict[str, int] = field(default_factory=dict)  # unreadable samples by reason
     _window: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("seconds", "samples", "waited"), 0.0))
     _logged: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -57,11 +61,26 @@ class Run:
         if step:
             progress = load_checkpoint(self.folder.checkpoints / f"step-{step}", self.trainer)
             for name in _REMEMBERED:
-                setattr(self, name, progress[name])
+                setattr(self, name, progress.get(name, getattr(self, name)))
 
-    def save(self, keep: int) -> None:
+    def save(self) -> None:
+        self._check_finite()
         progress = {name: getattr(self, name) for name in _REMEMBERED}
-        save_checkpoint(self.folder.checkpoints, self.trainer, progress, keep)
+        save_checkpoint(self.folder.checkpoints, self.trainer, progress)
+
+    def _check_finite(self) -> None:
+        """Nothing is logged, measured or saved of weights that are lost.
+
+        Raises:
+            UserError: the latest step's loss is not finite, or its gradient, which is in the weights by now.
+        """
+        for name, what in (("loss", "loss"), ("grad_norm", "norm of the gradient")):
+            if name in self._logged and not torch.isfinite(self._logged[name]):
+                raise UserError(
+                    f"{self.name}: the {what} is {self._logged[name].item()} at step {self.trainer.step_number}. A "
+                    "lower optim.lr, a longer optim.warmup or run.precision=fp32 may help; the last checkpoint is "
+                    "intact."
+                )
 
     def advance(self, batch: Batch, waited: float, wait_for_device: bool) -> None:
         """One step, on the clock; `waited` is what the loader took."""
@@ -83,20 +102,12 @@ class Run:
             self._window[name] += value
 
     def log(self) -> None:
-        """Write the latest step to the tracker.
-
-        Raises:
-            UserError: the loss is not finite.
-        """
+        """Write the latest step to the tracker."""
         start = time.perf_counter()
         synchronize(self.trainer.device)
         self._clock(time.perf_counter() - start, 0, 0.0)
+        self._check_finite()
         window, values = self._window, {name: value.item() for name, value in self._logged.items()}
-        if not torch.isfinite(self._logged["loss"]):
-            raise UserError(
-                f"{self.name}: the loss is {values['loss']} at step {self.trainer.step_number}. A lower optim.lr, "
-                "a longer optim.warmup or run.precision=fp32 may help; the last checkpoint is intact."
-            )
         values |= {
             "images_per_second": window["samples"] / window["seconds"],
             "data_wait": window["waited"] / window["seconds"],
@@ -107,6 +118,7 @@ class Run:
 
     def evaluate(self) -> None:
         """Run the evaluators on the weights that would be released, off the clock."""
+        self._check_finite()
         objective = self.trainer.evaluated()
         values = {}
         with torch.no_grad(), self.trainer.autocast():
@@ -178,7 +190,11 @@ def fit(
                 evaluate(runs, console)
             if step % checkpoint_every == 0 or step == stop or stopped:
                 for run in runs:
-                    run.save(keep)
+                    run.skipped = dict(loader.bad)
+                    run.save()
+                # Not before all have it: they resume from a step that all of them have.
+                for run in runs:
+                    prune_checkpoints(run.folder.checkpoints, step, keep)
             if stopped and step < stop:
                 console.line(f"Stopped by {stopped[0]} after step {step}; the same command resumes from there.")
                 sys.exit(STOPPED_EARLY)
@@ -252,5 +268,9 @@ def memory_bytes(device: torch.device) -> int:
     """Peak memory so far: allocated on a GPU, resident in this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    # Not getrusage where there is another way: its peak is inherited from the process that started this one.
+    with suppress(OSError), open("/proc/self/status") as file:
+        if peak := re.search(r"^VmHWM:\s+(\d+) kB", file.read(), re.MULTILINE):
+            return 1024 * int(peak[1])
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,5 +1,6 @@
 """The run folder: what a run was asked for, where it ran, what it left, and how an objective comes back out."""
 
+import filecmp
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from yaml import YAMLError
 
 from catclip import __version__
 from catclip.config import BackboneConfig, PretrainConfig
@@ -27,6 +29,7 @@ from catclip.train.checkpoint import list_checkpoints
 
 # These may differ between the start of a run and its resumption: they do not change what is computed.
 _FREE = ("run.out", "run.name", "run.device", "run.keep", "run.checkpoint_every", "data.workers", "track.")
+_WRITTEN_FIRST = ("vocabulary.tsv", "environment.json")  # before config.yaml, whose presence means begun
 _PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "nltk", "hydra-core", "scikit-learn")
 
 
@@ -46,13 +49,16 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         if (path / "config.yaml").exists():
             self._check_same()
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and any(_is_foreign(child.name) for child in path.iterdir()):
             raise UserError(f"{path} is not empty and holds no run: choose another run.out.")
         else:
             self._start()
 
     def _start(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"run.out={self.path} cannot be made: {error}") from error
         vocabulary = self.config.objective.get("vocabulary")
         if vocabulary and Path(vocabulary).is_file():  # so that the folder alone says what the outputs mean
             shutil.copyfile(vocabulary, self.path / "vocabulary.tsv")
@@ -66,11 +72,18 @@ class RunFolder:
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key) and not key.startswith(_FREE)
         ]
+        if not differing and not self._same_vocabulary():
+            differing = [f"{self.config.objective['vocabulary']} has changed since"]
         if differing:
             raise UserError(
                 f"{self.path} holds a run that was configured otherwise: {'; '.join(differing)}. "
                 "Resume it with its own configuration, or choose another run.out."
             )
+
+    def _same_vocabulary(self) -> bool:
+        """Whether the vocabulary file still says what it said at the start: which label is which output."""
+        now, kept = self.config.objective.get("vocabulary"), self.path / "vocabulary.tsv"
+        return not (now and Path(now).is_file() and kept.is_file()) or filecmp.cmp(now, kept, shallow=False)
 
     @property
     def done(self) -> bool:
@@ -88,17 +101,26 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     file = path / "config.yaml"
     if not file.is_file():
-        beside = (
-            sorted(child.parent.name for child in path.parent.glob("*/config.yaml")) if path.parent.is_dir() else []
-        )
+        inside, beside = _runs_in(path), _runs_in(path.parent)
         hint = f" Runs beside it: {', '.join(beside[:8])}." if beside else ""
+        hint = f" Runs in it: {', '.join(inside[:8])}." if inside else hint
         raise UserError(f"{path} is not a run folder: it has no config.yaml.{hint}")
     try:
         config = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, ValueError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
-    assert isinstance(config, dict)
+    if not isinstance(config, dict) or not {"backbone", "objective", "optim", "run"} <= config.keys():
+        raise UserError(f"{file} is not the configuration of a run.")
     return {str(key): value for key, value in config.items()}
+
+
+def _runs_in(folder: Path) -> list[str]:
+    return sorted(file.parent.name for file in folder.glob("*/config.yaml")) if folder.is_dir() else []
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a file is none of those that a start leaves which was killed before `config.yaml` was there."""
+    return name not in _WRITTEN_FIRST and not (name.startswith(".") and name.endswith(".partial"))
 
 
 def load_objective(path: Path, weights: str = "ema", device: torch.device | str = "cpu") -> Objective:
@@ -163,6 +185,8 @@ def _commit() -> str | None:
     here = Path(__file__).parent
     try:
         git = ["git", "-C", str(here)]
+        # Installed into an environment that lies in another project's checkout, the commit would be that project's.
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,6 +1,8 @@
 """Where numbers go: metrics.jsonl, which is the source of truth, wandb if asked for, and the console."""
 
 import json
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from catclip.config import TrackConfig
-from catclip.errors import check_choice
+from catclip.errors import UserError, check_choice
+from catclip.files import write_atomically
+
+LINE_EVERY = 30.0  # seconds, where the console is no terminal
 
 
 class Tracker:
@@ -20,22 +25,18 @@ class Tracker:
         name: the run's name on wandb.
         step: the step the run takes up at; rows past it, left by a run that was killed, are removed.
         settings: the run's configuration, for wandb.
+
+    Raises:
+        UserError: wandb cannot start.
     """
 
     def __init__(self, folder: Path, config: TrackConfig, name: str, step: int, settings: dict[str, Any]):
         check_choice("track.wandb", config.wandb, ["disabled", "offline", "online"])
         path = folder / "metrics.jsonl"
         kept = [row for row in read_metrics(path) if row["step"] <= step] if step else []
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
         self.file = open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
-        self.wandb = None
-        if config.wandb != "disabled":
-            import wandb
-
-            self.wandb = wandb.init(
-                project=config.project, name=name, id=_wandb_id(folder), resume="allow", dir=str(folder),
-                mode="online" if config.wandb == "online" else "offline", config=settings, reinit="create_new",
-            )  # fmt: skip
+        self.wandb = _start_wandb(folder, config, name, settings) if config.wandb != "disabled" else None
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row; it has a `step`."""
@@ -62,6 +63,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _start_wandb(folder: Path, config: TrackConfig, name: str, settings: dict[str, Any]):
+    import wandb
+
+    try:
+        return wandb.init(
+            project=config.project, name=name, id=_wandb_id(folder), resume="allow", dir=str(folder),
+            mode="online" if config.wandb == "online" else "offline", config=settings, reinit="create_new",
+        )  # fmt: skip
+    except wandb.Error as error:
+        raise UserError(
+            f"wandb cannot start: {error} track.wandb=offline needs no network, track.wandb=disabled no wandb."
+        ) from error
+
+
 def _wandb_id(folder: Path) -> str:
     """One id a run folder, so that a resumed run goes on in the same place."""
     import uuid
@@ -77,7 +92,7 @@ class TrainingConsole:
 
     def __init__(self, steps: int, start: int, console: Console | None = None, label: str = "training"):
         self.console = console or Console()
-        self.steps = steps
+        self.steps, self.last_line = steps, time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=18),
@@ -100,6 +115,11 @@ class TrainingConsole:
     def advance(self, step: int, note: str | None = None) -> None:
         """Move the bar to `step`, with a note of the latest numbers."""
         self.progress.update(self.task, completed=step, **({"note": note} if note is not None else {}))
+        if note is not None and not self.console.is_terminal and time.monotonic() - self.last_line >= LINE_EVERY:
+            left = self.progress.tasks[0].time_remaining
+            eta = f", {timedelta(seconds=round(left))} left" if left else ""
+            self.line(f"step {step:,} of {self.steps:,}{eta}: {note}")
+            self.last_line = time.monotonic()
 
     def line(self, text: str) -> None:
         """Print a line above the bar."""

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 
@@ -23,6 +24,7 @@ class Trainer:
         device: where to train.
         precision: `bf16` (autocast) or `fp32`.
         compile: compile the backbone with torch.compile.
+        seed: of whatever is random within a step (dropout, drop path).
     """
 
     def __init__(
@@ -33,10 +35,11 @@ class Trainer:
         device: torch.device,
         precision: str = "bf16",
         compile: bool = False,
+        seed: int = 0,
     ):
         check_choice("run.precision", precision, ["bf16", "fp32"])
         self.objective = objective.to(device)
-        self.config, self.steps, self.device, self.precision = config, steps, device, precision
+        self.config, self.steps, self.device, self.precision, self.seed = config, steps, device, precision, seed
         self.optimizer = build_adamw(objective, config)
         self.average = self._averaged() if config.ema is not None else None
         self.step_number = 0
@@ -70,6 +73,9 @@ class Trainer:
             What the objective logs (`loss` among it), `grad_norm`, and `lr`: scalars on the device, not yet waited for.
         """
         self.objective.train()
+        # The randomness of a step is a function of seed and step, as its batch is: whatever was drawn in between, by
+        # an evaluation, another run or a loader that started anew, changes nothing.
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, self.step_number)).generate_state(1)[0]))
         lr = learning_rate(self.step_number, self.steps, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -101,11 +107,9 @@ class Trainer:
 
     def training_state(self) -> dict[str, Any]:
         """What exact resumption needs beside the weights; plain tensors and numbers."""
-        state = {"optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state()}
+        state = {"optimizer": self.optimizer.state_dict()}
         if self.average is not None:
             state["averaged_steps"] = self.average.n_averaged
-        if self.device.type == "cuda":
-            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
         return state
 
     def load(self, weights: dict[str, dict[str, torch.Tensor]], state: dict[str, Any], step: int) -> None:
@@ -122,7 +126,4 @@ class Trainer:
         except (RuntimeError, KeyError) as error:
             raise UserError(f"The checkpoint does not fit this configuration: {error}") from error
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and "rng_cuda" in state:
-            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
         self.step_number = step

@@ -1,5 +1,6 @@
 """The linear probe: logistic regression on frozen features (CLIP, arXiv 2103.00020, section 3.2)."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from catclip.data.labelled import ClassFolder
+from catclip.errors import UserError
 from catclip.objectives.base import Objective
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation, on standardised features
@@ -20,7 +22,7 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation, on standardised f
 @dataclass(frozen=True)
 class ProbeResult:
     accuracy: float  # on the test pictures
-    validation_accuracy: float  # of the chosen strength, on a fifth of the training pictures
+    validation_accuracy: float  # of the chosen strength, on the pictures held back from training
     strength: float
     classes: int
     train_images: int
@@ -40,15 +42,25 @@ def extract_features(
 
 
 def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> ProbeResult:
-    """L-BFGS logistic regression; the strength is chosen on a stratified fifth of the training set.
+    """L-BFGS logistic regression; the strength is chosen on a held-back fifth of the training set.
 
     Args:
         train: features float [N, D] and classes int [N].
         test: the same of the test pictures, seen once.
+
+    Raises:
+        UserError: fewer than two classes, a class with fewer than two training pictures, features that are not finite.
     """
+    present, counts = np.unique(train[1], return_counts=True)
+    if len(present) < 2 or counts.min() < 2:
+        raise UserError("A probe needs at least two classes with at least two training pictures each.")
+    if not (np.isfinite(train[0]).all() and np.isfinite(test[0]).all()):
+        raise UserError("The features are not finite numbers: these weights are lost, probe an earlier checkpoint.")
     scaler = StandardScaler().fit(train[0])
+    # A fifth, but as many as there are classes, where those have fewer than five pictures.
+    held = max(math.ceil(0.2 * len(train[1])), len(present))
     x, y = scaler.transform(train[0]), train[1]
-    fit_x, held_x, fit_y, held_y = train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
+    fit_x, held_x, fit_y, held_y = train_test_split(x, y, test_size=held, random_state=0, stratify=y)
     # One model for all fits: each starts from the last one's solution.
     model = LogisticRegression(max_iter=2000, tol=1e-3, warm_start=True)
     with threadpool_limits(torch.get_num_threads()):
@@ -66,6 +78,9 @@ def probe(objective: Objective, folder: str | Path, device: torch.device, worker
     """
     size = objective.backbone.image_size
     train, test = ClassFolder.open_splits(folder)
+    counts = np.bincount([label for _, label in train.pictures], minlength=len(train.classes))
+    if few := [name for name, count in zip(train.classes, counts, strict=True) if count < 2]:
+        raise UserError(f"{train.folder}: a probe needs two pictures of each class; not so {', '.join(few[:8])}.")
     return fit_probe(
         extract_features(objective.embed, train, size, device, workers),
         extract_features(objective.embed, test, size, device, workers),

@@ -8,15 +8,13 @@ from rich.console import Console
 
 from catclip.compare.report import plot, table
 from catclip.compare.results import collect
-from catclip.compare.step import flops_per_image, peak_memory_bytes
+from catclip.compare.step import first_batches, flops_per_image, peak_memory_bytes
 from catclip.config import CompareConfig, PretrainConfig
-from catclip.data.loader import TrainingBatches
-from catclip.data.pairs import Pairs
 from catclip.errors import UserError
 from catclip.files import write_atomically
-from catclip.objectives.build import build_objective
+from catclip.train.checkpoint import list_checkpoints
 from catclip.train.folder import RunFolder, environment
-from catclip.verbs.training import pick_device, train
+from catclip.verbs.training import check, pick_device, train
 
 
 def run(config: CompareConfig) -> None:
@@ -37,19 +35,21 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
     out = Path(config.run.out)
     configs = {name: single(config, name) for name in config.objectives}
     folders = {name: out / name for name in configs}
+    _check_begun(out, folders)
     if (out / "summary.json").exists():
         for name, folder in folders.items():
             RunFolder(folder, configs[name])  # refuses a comparison that was configured otherwise
-        console.print(f"{out} is done already.", highlight=False)
+        console.print(f"{out} is done already.", markup=False)
         results = json.loads((out / "compare.json").read_text())
     else:
-        _refuse_strangers(out, folders)
-        console.print(f"Run folder: {out}", highlight=False)
+        for each in configs.values():
+            check(each)
+        console.print(f"Run folder: {out}", markup=False)
         costs = measure_costs(configs)
         results = collect(train(configs, folders, label="comparing"), costs)
         _write(out, results)
     console.print(table(results))
-    console.print(f"Plot and figures: {out / 'compare.png'}, {out / 'compare.json'}", highlight=False)
+    console.print(f"Plot and figures: {out / 'compare.png'}, {out / 'compare.json'}", markup=False)
     return results
 
 
@@ -58,12 +58,18 @@ def single(config: CompareConfig, name: str) -> PretrainConfig:
     return PretrainConfig(config.data, config.backbone, config.objectives[name], config.optim, config.track, config.run)
 
 
-def _refuse_strangers(out: Path, folders: dict[str, Path]) -> None:
-    if (
-        out.is_dir()
-        and any(out.iterdir())
-        and not any((folder / "config.yaml").exists() for folder in folders.values())
-    ):
+def _check_begun(out: Path, folders: dict[str, Path]) -> None:
+    """Refuse a folder of something else, or of a comparison of other objectives: they start together or not at all."""
+    if not out.is_dir():
+        return
+    begun = {file.parent.name for file in out.glob("*/config.yaml")}
+    trained = {name for name in begun if list_checkpoints(out / name / "checkpoints")}
+    if not begun <= folders.keys() or (trained and begun != folders.keys()):
+        raise UserError(
+            f"{out} holds a comparison of other objectives: it was {', '.join(sorted(begun))}, "
+            f"is now {', '.join(sorted(folders))}. Choose another run.out."
+        )
+    if not begun and any(child.name not in folders for child in out.iterdir()):
         raise UserError(f"{out} is not empty and holds no comparison of these objectives: choose another run.out.")
 
 
@@ -72,10 +78,7 @@ def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, flo
     costs = {}
     for name, config in configs.items():
         device = pick_device(config.run.device)
-        pairs = Pairs(config.data.sources, config.data)
-        objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
-        size, batch = config.backbone.image_size, config.run.batch
-        first = TrainingBatches(pairs, [objective.targets], config.data, size, batch, config.run.seed)[0]
+        objective, (first,) = first_batches(config, 1)
         costs[name] = {
             "flops_per_image": flops_per_image(objective, first),
             "peak_memory_bytes": peak_memory_bytes(config, device),

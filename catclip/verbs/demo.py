@@ -26,9 +26,9 @@ def run(config: DemoConfig) -> None:
     start, console, out = time.perf_counter(), Console(highlight=False), Path(config.run.out)
     _step(console, 1, "Drawing pictures, and writing a caption for each.")
     _draw(config.glyphs, console)
-    _step(console, 2, f"Captions become labels: nouns are looked up in WordNet, synsets seen < {config.tau} times go.")
+    _step(console, 2, f"Captions become labels: their nouns' WordNet synsets, if seen {config.tau} times.")
     vocabulary = _build_vocabulary(config, console)
-    _step(console, 3, "Two objectives, one backbone: one names the synsets, one matches picture and caption.")
+    _step(console, 3, "One backbone, two objectives: name the synsets, or match the captions.")
     results = compare(config, console)
     if "categorical" in config.objectives:
         _step(console, 4, "What the categorical model sees in pictures it never saw:")

@@ -1,5 +1,6 @@
 """From configurations to runs in training: what `pretrain`, with one objective, and `compare`, with several, share."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -11,10 +12,10 @@ import torch
 from catclip.config import PretrainConfig, RunConfig
 from catclip.data.loader import HeldOutBatches, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
-from catclip.errors import UserError
+from catclip.errors import UserError, check_choice
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
-from catclip.train.checkpoint import list_checkpoints
+from catclip.train.checkpoint import list_checkpoints, step_of
 from catclip.train.fit import Evaluator, Run, fit
 from catclip.train.folder import RunFolder
 from catclip.train.track import Tracker, TrainingConsole
@@ -22,8 +23,32 @@ from catclip.train.trainer import Trainer
 from catclip.transfer.probe import probe_evaluator
 
 
-def pick_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one.
+def check(config: PretrainConfig) -> None:
+    """Raise `UserError` for settings that no run can have, before its folder is made with them."""
+    run, optim, track = config.run, config.optim, config.track
+    check_choice("run.precision", run.precision, ["bf16", "fp32"])
+    check_choice("track.wandb", track.wandb, ["disabled", "offline", "online"])
+    limits = [
+        ("run.checkpoint_every", run.checkpoint_every, run.checkpoint_every >= 1, "at least 1"),
+        ("run.keep", run.keep, run.keep >= 1, "at least 1"),
+        ("run.evaluations", run.evaluations, run.evaluations >= 0, "at least 0"),
+        ("run.seed", run.seed, run.seed >= 0, "at least 0"),
+        ("track.log_every", track.log_every, track.log_every >= 1, "at least 1"),
+        ("data.workers", config.data.workers, config.data.workers >= 0, "at least 0"),
+        ("optim.lr", optim.lr, optim.lr >= 0, "at least 0"),
+        ("optim.weight_decay", optim.weight_decay, optim.weight_decay >= 0, "at least 0"),
+        ("optim.warmup", optim.warmup, 0 <= optim.warmup <= 1, "a share of the run's steps, from 0 to 1"),
+        ("optim.betas", optim.betas, len(optim.betas) == 2 and all(0 <= b < 1 for b in optim.betas), "two below 1"),
+        ("optim.clip", optim.clip, optim.clip is None or optim.clip > 0, "above 0, or null"),
+        ("optim.ema", optim.ema, optim.ema is None or 0 < optim.ema <= 1, "above 0 and at most 1, or null"),
+    ]
+    for key, value, fine, wanted in limits:
+        if not fine:
+            raise UserError(f"{key}={value} must be {wanted}.")
+
+
+def pick_device(name: str, key: str = "run.device") -> torch.device:
+    """`auto` is the GPU where there is one; `key` is what the user calls the choice.
 
     Raises:
         UserError: no such device here.
@@ -33,9 +58,9 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"run.device={name} is no device: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{key}={name} is no device: {str(error).splitlines()[0]}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"run.device={name}: this machine has {torch.cuda.device_count()} CUDA device(s).")
+        raise UserError(f"{key}={name}: this machine has {torch.cuda.device_count()} CUDA device(s).")
     return device
 
 
@@ -68,6 +93,8 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         UserError: what `fit` and the builders of its parts raise.
     """
     config = next(iter(configs.values()))
+    for each in configs.values():
+        check(each)
     device = pick_device(config.run.device)
     pairs = Pairs(config.data.sources, config.data)
     steps = count_steps(config.run, len(pairs))
@@ -80,7 +107,9 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     start = common_step(run_folders.values())
     runs = []
     for name, each in configs.items():
-        trainer = Trainer(objectives[name], each.optim, steps, device, each.run.precision, each.run.compile)
+        trainer = Trainer(
+            objectives[name], each.optim, steps, device, each.run.precision, each.run.compile, each.run.seed
+        )
         tracker = Tracker(folders[name], each.track, each.run.name or name, start, asdict(each))
         run = Run(name, run_folders[name], trainer, tracker, evaluators[name])
         run.resume(start)
@@ -93,6 +122,8 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     loader = Loader(
         batches, start, steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=device.type == "cuda"
     )
+    # The share of unreadable samples is judged over the whole run, whatever part of it this is.
+    loader.samples, loader.bad = start * config.run.batch, Counter(runs[0].skipped)
     console = TrainingConsole(steps, start, label=label)
     _announce(console, runs, pairs, loader)
     fit(
@@ -127,9 +158,7 @@ def evaluation_steps(evaluations: int, steps: int) -> list[int]:
 
 def common_step(folders) -> int:
     """The last step of which every folder has a checkpoint; 0 when there is none."""
-    steps = [
-        {int(path.name.removeprefix("step-")) for path in list_checkpoints(folder.checkpoints)} for folder in folders
-    ]
+    steps = [{step_of(path) for path in list_checkpoints(folder.checkpoints)} for folder in folders]
     return max(set.intersection(*steps), default=0)
 
 

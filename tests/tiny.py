@@ -1,0 +1,110 @@
+"""The smallest run that is still a run: a backbone of one block on the tiny drawn data set."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from catclip.captions import SynsetExtractor
+from catclip.captions.count import count_files, make_vocabulary
+from catclip.config import BackboneConfig, DataConfig, OptimConfig, PretrainConfig, RunConfig, TrackConfig
+from catclip.data.loader import Batch, Loader, TrainingBatches
+from catclip.data.pairs import Pairs
+from catclip.objectives.base import Objective
+from catclip.objectives.build import build_objective
+
+OBJECTIVES = ("categorical", "contrastive")
+SIZE = 32
+OPTIONS: dict[str, Any] = {
+    "patch_size": 8, "depth": 1, "embed_dim": 32, "num_heads": 2, "class_token": False, "global_pool": "avg"
+}  # fmt: skip
+TEXT = {"embed": 16, "text_length": 16, "text_width": 32, "text_layers": 1, "text_heads": 2}
+# The same on the command line.
+BACKBONE_ARGUMENTS = [
+    "backbone=vit_demo", "backbone.image_size=32", "backbone.options.depth=1", "+backbone.options.embed_dim=32",
+    "+backbone.options.num_heads=2",
+]  # fmt: skip
+TEXT_OPTIONS = [f"{key}={value}" for key, value in TEXT.items()]
+
+
+@cache
+def vocabulary_file(glyphs: Path) -> Path:
+    """Every synset of the tiny data set's captions."""
+    extractor = SynsetExtractor()
+    corpus = count_files(str(glyphs / "train-*.tar"), extractor, caption_key="json.captions", captions="all", tau=1)
+    path = glyphs.parent / f"{glyphs.name}-vocabulary.tsv"
+    make_vocabulary(corpus, extractor, 1, "tiny").save(path)
+    return path
+
+
+def data_config(glyphs: Path, **changes: Any) -> DataConfig:
+    settings: dict[str, Any] = {
+        "sources": str(glyphs / "train-*.tar"),
+        "vocabulary": str(vocabulary_file(glyphs)),
+        "caption_key": "json.captions",
+        "captions": "all",
+        "workers": 0,
+    }
+    return DataConfig(**(settings | changes))
+
+
+def objective_config(objective: str, glyphs: Path) -> dict[str, Any]:
+    target = f"catclip.objectives.{objective}.{objective.capitalize()}"
+    own = {"vocabulary": str(vocabulary_file(glyphs)), "bias": "prior"} if objective == "categorical" else TEXT
+    return {"_target_": target, **own}
+
+
+def run_config(**changes: Any) -> RunConfig:
+    settings: dict[str, Any] = {"steps": 8, "batch": 8, "precision": "fp32", "device": "cpu", "evaluations": 0}
+    return RunConfig(**(settings | changes))
+
+
+def config(
+    objective: str,
+    glyphs: Path,
+    data: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+    optim: dict[str, Any] | None = None,
+    track: dict[str, Any] | None = None,
+    **run: Any,
+) -> PretrainConfig:
+    """A tiny run of an objective; keyword arguments go to the groups they are named after, all others to `run`."""
+    return PretrainConfig(
+        data_config(glyphs, **(data or {})),
+        BackboneConfig("vit_tiny_patch16_224", SIZE, OPTIONS | (options or {})),
+        objective_config(objective, glyphs),
+        OptimConfig(**(optim or {})),
+        TrackConfig(**({"log_every": 1} | (track or {}))),
+        run_config(**run),
+    )
+
+
+def build(config: PretrainConfig) -> Objective:
+    return build_objective(
+        config.objective, config.backbone, Pairs(config.data.sources, config.data), config.run.seed
+    )
+
+
+def batches(config: PretrainConfig, objective: Objective, count: int) -> list[Batch]:
+    """The first training batches of a run."""
+    pairs = Pairs(config.data.sources, config.data)
+    stream = TrainingBatches(pairs, [objective.targets], config.data, SIZE, config.run.batch, config.run.seed)
+    return list(Loader(stream, 0, count, workers=0, max_bad=0))
+
+
+def assert_same(first: Any, second: Any) -> None:
+    """Equal to the bit, tensors and containers of them."""
+    if isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        assert first == second
