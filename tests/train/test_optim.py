@@ -76,7 +76,7 @@ def test_learning_rate_that_only_warms_up():
 def test_learning_rate_stays_in_bounds_rises_once_and_falls_once(steps: int, warmup: float, share: float):
     config = OptimConfig(lr=1e-3, min_lr=share * 1e-3, warmup=warmup)
     rates = [learning_rate(step, steps, config) for step in range(steps)]
-    assert all(0 < rate <= config.lr * (1 + 1e-12) for rate in rates)
+    assert all(0 <= rate <= config.lr * (1 + 1e-12) for rate in rates)
     top = rates.index(max(rates))
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)

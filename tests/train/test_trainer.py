@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from tests.tiny import OBJECTIVES, assert_same
 
 CPU = torch.device("cpu")
 STEPS = 5
-# Written out, so that the reference does not lean on the code under test: warm-up of two, then a cosine over three.
-RATES = [0.5e-3, 1e-3, 1e-3, 5.05e-4, 1e-5]
+# The reference's own schedule: a warm-up of two steps, then a cosine over three.
+RATES = [0.5e-3, 1e-3, *(1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + math.cos(math.pi * t)) for t in (0, 0.5, 1))]
 OPTIM = {"lr": 1e-3, "min_lr": 1e-5, "warmup": 0.4, "weight_decay": 0.1, "clip": 0.5, "ema": 0.1}
 
 
@@ -53,12 +54,9 @@ def test_training_equals_a_hand_written_loop_to_the_bit(glyphs, objective, clip)
     trainer = Trainer(model, config.optim, STEPS, CPU, "fp32")
     for step, batch in enumerate(batches):
         logged = trainer.step(batch)
-        # The schedule's cosine and the rates above agree to rounding; only the warm-up is exact.
         assert logged["lr"].item() == pytest.approx(RATES[step], rel=1e-6)
-        if step < 2:
-            assert logged["loss"].item() == losses[step]
-            assert_same(trainer.weights()["last"], history[step])
-    assert logged["loss"].item() == pytest.approx(losses[-1], rel=1e-5)
+        assert logged["loss"].item() == losses[step]
+        assert_same(trainer.weights()["last"], history[step])
     assert trainer.step_number == STEPS
 
 
