@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from catclip import __version__
 from catclip.errors import UserError, nearest
@@ -71,7 +71,7 @@ def _find_verb(arguments: list[str]) -> str:
     _fail(f"catclip has no verb '{arguments[0]}'.{nearest(arguments[0], VERBS)} `catclip --help` lists them.")
 
 
-def _fail(message: str):
+def _fail(message: str) -> NoReturn:
     print(f"catclip: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -128,7 +128,7 @@ def _task(name: str) -> Callable[[Any], None]:
         from omegaconf.errors import OmegaConfBaseException
 
         try:
-            config = OmegaConf.to_object(composed)
+            config: Any = OmegaConf.to_object(composed)
             if hasattr(config, "run") and config.run.out is None:
                 config.run.out = _run_folder(name, config)
             import_module(f"catclip.verbs.{name}").run(config)

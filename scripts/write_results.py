@@ -84,12 +84,14 @@ Flickr8k, 6,000 photographs with five human captions each; 1,000 held out. Every
     ./scripts/run_flickr8k DATA
 
 where `DATA` holds `flickr8k/` (webdataset shards) and `cifar10/` (5,000 + 1,000 pictures in class folders). Machine:
-{environment["cpu"]}, {environment["cores"]} cores, no GPU, shared with other work; torch {environment["versions"]["torch"]}. The two objectives were stepped in
+{environment["cpu"]}, {environment["cores"]} cores, no GPU, shared with other work; \
+torch {environment["versions"]["torch"]}. The two objectives were stepped in
 turn on the same batches, so that what else the machine did hit both alike: trust the ratios more than the rates.
 
 ## Vocabulary
 
-`catclip vocab "data.sources=DATA/flickr8k/train-{{00000..00005}}.tar" data.caption_key=json.captions data.captions=all tau=TAU`
+    catclip vocab data.sources=DATA/flickr8k/train-{{00000..00005}}.tar \\
+        data.caption_key=json.captions data.captions=all tau=TAU
 
 | tau | labels | captions with a label |
 |---|---|---|

@@ -14,6 +14,9 @@ from catclip.data.pairs import Pairs
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 
+# Operations this small are done before a second thread has woken up, and a busy machine wakes it late.
+torch.set_num_threads(1)
+
 OBJECTIVES = ("categorical", "contrastive")
 SIZE = 32
 OPTIONS: dict[str, Any] = {

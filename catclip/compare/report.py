@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")  # files only: no window, no display needed
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from rich.table import Table
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by everyone
@@ -71,7 +72,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         plt.close(figure)
 
 
-def _plot_accuracy(axes, results: dict[str, Any], names: list[str]) -> None:
+def _plot_accuracy(axes: Axes, results: dict[str, Any], names: list[str]) -> None:
     drawn = False
     for name, colour in zip(names, COLOURS, strict=False):
         if f"{name}.curve_seconds" in results:
@@ -88,7 +89,7 @@ def _plot_accuracy(axes, results: dict[str, Any], names: list[str]) -> None:
         axes.text(0.5, 0.5, "no probe: give data.probe", transform=axes.transAxes, ha="center", color="0.4")
 
 
-def _plot_costs(axes, results: dict[str, Any], names: list[str]) -> None:
+def _plot_costs(axes: Axes, results: dict[str, Any], names: list[str]) -> None:
     """Every cost relative to the first objective's."""
     costs = [("ms a step", "step_milliseconds"), ("peak memory", "peak_memory_bytes"),
              ("parameters", "parameters"), ("FLOPs an image", "flops_per_image")]  # fmt: skip

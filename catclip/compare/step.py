@@ -44,7 +44,7 @@ def peak_memory_bytes(config: PretrainConfig, device: torch.device) -> int:
     return _in_fresh_process(_measure_memory, config, device)
 
 
-def _in_fresh_process(function: Callable, *arguments):
+def _in_fresh_process(function: Callable[..., int], *arguments: object) -> int:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from PIL import ExifTags, Image, ImageFile
 # Decompression bombs: past this Pillow warns, past twice this, larger than any photograph, it raises.
 Image.MAX_IMAGE_PIXELS = 100_000_000
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+# Broken metadata are common, and a line for each would bury the progress of a run.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 # What pictures on the web are. Pillow's rarer readers are not for strangers' bytes: one of them runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -63,11 +66,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation)
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # broken metadata, which raise anything, do not make a bad picture
-        return None
+        return 1
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:

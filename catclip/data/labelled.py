@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -63,7 +64,7 @@ class ClassFolder:
         Raises:
             UserError: a picture cannot be decoded (names it).
         """
-        loader = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             self.pictures,  # type: ignore[arg-type]
             batch_size=batch,
             num_workers=workers,

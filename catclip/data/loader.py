@@ -5,8 +5,8 @@ t makes it; the loader's whole state is the number of the next batch.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from catclip.data.targets import Targets
 from catclip.errors import UserError
 
 Batch = dict[str, Any]  # "images" uint8 [B, 3, H, W], the targets' tensors, "keys" list[str], "bad" {reason: count}
+Sample = tuple[str, torch.Tensor, list[Any]] | str  # key, picture, a target each; or why it cannot be read
 
 
 class TrainingBatches(Dataset):
@@ -29,8 +30,6 @@ class TrainingBatches(Dataset):
         low, high = config.crop_scale if len(config.crop_scale) == 2 else (0.0, 0.0)
         if not 0 < low <= high <= 1:
             raise UserError(f"data.crop_scale={config.crop_scale}: give two shares of the area, 0 < low <= high <= 1.")
-        if seed < 0:
-            raise UserError(f"run.seed={seed}: a seed is not negative.")
         self.pairs, self.targets, self.size, self.batch, self.seed = pairs, targets, size, batch, seed
         self.scale, self.flip = (low, high), config.flip
         self.order = Order(pairs.shards.counts, seed, config.shuffle)
@@ -39,7 +38,7 @@ class TrainingBatches(Dataset):
         positions = range(t * self.batch, (t + 1) * self.batch)
         return _collate(self.targets, (self._sample(position) for position in positions))
 
-    def _sample(self, position: int):
+    def _sample(self, position: int) -> Sample:
         _, shard, row = self.order.locate(position)
         rng = np.random.default_rng((self.seed, position, 1))
         try:
@@ -70,14 +69,14 @@ class HeldOutBatches(Dataset):
         places = self.places[t * self.batch : (t + 1) * self.batch]
         return _collate(self.targets, (self._sample(*place) for place in places))
 
-    def _sample(self, shard: int, row: int):
+    def _sample(self, shard: int, row: int) -> Sample:
         try:
             data, captions = self.pairs.read(shard, row)
             image = decode(data, at_least=self.size)
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
         selected = captions[:1] if self.pairs.mode == "first" else captions
-        targets = [target(selected, _FirstChoice()) for target in self.targets]
+        targets = [target(selected, cast(np.random.Generator, _FirstChoice())) for target in self.targets]
         return self.pairs.key(shard, row), centre_crop(image, self.size), targets
 
 
@@ -92,7 +91,7 @@ def _reason(error: Exception) -> str:
     return "picture cannot be decoded" if isinstance(error, BadImageError) else str(error)
 
 
-def _collate(targets: Sequence[Targets], samples) -> Batch:
+def _collate(targets: Sequence[Targets], samples: Iterable[Sample]) -> Batch:
     bad: Counter[str] = Counter()
     good = []
     for sample in samples:
@@ -139,7 +138,7 @@ class Loader:
             batch_size=None,
             num_workers=min(workers, max(1, stop - start)) if workers else 0,
             pin_memory=pin,
-            collate_fn=_as_is,
+            collate_fn=_as_is,  # type: ignore[arg-type]
         )
 
     def __len__(self) -> int:
@@ -150,9 +149,10 @@ class Loader:
             self._count(batch)
             if batch["keys"]:
                 yield batch
-            else:
+            elif isinstance(self.batches, TrainingBatches):  # each step needs its batch; a held-out pass does not
                 raise UserError(f"A whole batch could not be read. {self.report()}")
-        self._judge(self.samples)
+        # What a resumed run saw may again be a handful: its first part was judged when it ran.
+        self._judge(self.samples if self.start == 0 else max(self.samples, self.JUDGED_AFTER))
 
     def _count(self, batch: Batch) -> None:
         bad = batch.pop("bad")

@@ -1,12 +1,12 @@
 """Image-caption pairs as `data.*` configures them: shards, which keys, and which captions count."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
-from catclip.captions.sources import captions_of
+from catclip.captions.sources import CAPTION_KEYS, captions_of
 from catclip.config import DataConfig
 from catclip.data.shards import Shards
 from catclip.errors import UserError, check_choice
@@ -27,14 +27,24 @@ class Pairs:
         UserError: no shards, a key that no sample has, an unknown caption mode.
     """
 
-    def __init__(self, patterns, config: DataConfig):
+    def __init__(self, patterns: str | Sequence[str], config: DataConfig):
         check_choice("data.captions", config.captions, ["first", "sample", "all"])
         self.shards = Shards(patterns)
         self.image_keys = config.image_key.lower().split(";")
-        self.caption_key = config.caption_key or "txt"
-        self.caption_extension = self.caption_key.split(".")[0]
         self.mode = config.captions
+        self.caption_key = config.caption_key or self._usual_key()
         self._check_keys()
+
+    @property
+    def caption_extension(self) -> str:
+        return self.caption_key.split(".")[0]
+
+    def _usual_key(self) -> str:
+        """The first of the usual keys under which there are captions."""
+        for self.caption_key in CAPTION_KEYS:
+            if next(self.captions(), None) is not None:
+                return self.caption_key
+        return CAPTION_KEYS[0]
 
     def _check_keys(self) -> None:
         seen = self.shards.extensions()

@@ -54,7 +54,7 @@ class Shard:
                         raise tarfile.ReadError("unexpected end of data")
                     place = (member.offset_data, member.size)
                     samples.setdefault(f"{folder}/{stem}", {})[extension.lower()] = place
-                    tar.members.clear()  # tarfile keeps every header otherwise: gigabytes for a large shard
+                    vars(tar)["members"].clear()  # tarfile keeps every header otherwise: gigabytes for a large shard
                 _check_end(path, tar.offset)
         # ValueError and OverflowError are what tarfile raises for an absurd size in a header.
         except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
@@ -142,7 +142,7 @@ class Order:
         return {"counts": self.counts, "seed": self.seed, "window": self.window}
 
     def __setstate__(self, state):
-        self.__init__(**state)
+        Order.__init__(self, **state)
 
     def _permute_shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         shards = np.random.default_rng((self.seed, epoch)).permutation(len(self.counts))

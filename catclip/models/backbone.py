@@ -25,22 +25,31 @@ class Backbone(nn.Module):
         UserError: timm knows no such model, or it does not take these options.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, name: str, image_size: int, options: Mapping[str, Any] | None = None):
         super().__init__()
         if name not in timm.list_models():
             raise UserError(f"timm has no model '{name}'.{nearest(name, timm.list_models('*vit*'))}")
         try:
-            self.trunk = timm.create_model(
+            trunk: Any = timm.create_model(
                 name, pretrained=False, num_classes=0, img_size=image_size, **(options or {})
             )
-        except (TypeError, AssertionError, ValueError) as error:
+        # What timm's models raise for options that they do not know or that do not fit.
+        except (TypeError, AssertionError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
             raise UserError(
                 f"backbone.name={name} at backbone.image_size={image_size} cannot be built with backbone.options="
-                f"{dict(options or {})}: {error}"
+                f"{dict(options or {})}: {str(error) or type(error).__name__}"
             ) from error
+        if getattr(trunk, "global_pool", None) == "":
+            raise UserError("backbone.options.global_pool='' gives no one vector a picture: use avg or token.")
+        if getattr(getattr(trunk, "patch_embed", None), "num_patches", 1) < 1:
+            raise UserError(f"backbone.image_size={image_size} is smaller than one patch of {name}.")
+        self.trunk = trunk
         self.image_size = image_size
-        self.width: int = self.trunk.num_features
-        data = self.trunk.pretrained_cfg
+        self.width: int = trunk.num_features
+        data = trunk.pretrained_cfg
         self.register_buffer("mean", 255 * torch.tensor(data["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(data["std"]).view(3, 1, 1), persistent=False)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -26,19 +26,23 @@ def build_objective(
         seed: of all initial weights.
 
     Raises:
-        UserError: `_target_` names no class, or the class does not take an option.
+        UserError: `_target_` names no objective, or it does not take an option, or lacks one.
     """
     options = dict(objective)
-    target = options.pop("_target_", "")
+    target = str(options.pop("_target_", ""))
     module, _, name = target.rpartition(".")
     try:
         kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"objective._target_={target!r} cannot be imported: {error}") from error
-    known = [key for key in signature(kind).parameters if key not in ("backbone", "pairs")]
+    if not (isinstance(kind, type) and issubclass(kind, Objective)):
+        raise UserError(f"objective._target_={target!r} is no subclass of {Objective.__module__}.{Objective.__name__}.")
+    known = {key: each for key, each in signature(kind).parameters.items() if key not in ("backbone", "pairs")}
     for key in options:
         if key not in known:
             raise UserError(f"{name} takes no option '{key}'.{nearest(key, known)} It takes {', '.join(known)}.")
+    if missing := [key for key, each in known.items() if each.default is Parameter.empty and key not in options]:
+        raise UserError(f"{name} needs objective.{missing[0]}.")
     trunk = build_backbone(backbone.name, backbone.image_size, backbone.options, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)

@@ -24,16 +24,8 @@ Evaluator = Callable[[Objective], Iterable[tuple[str, float]]]
 
 STOPPED_EARLY = 75  # exit code: a signal came, a checkpoint was written, the same command resumes
 WARMUP_STEPS = 10  # left out of the throughput: allocation, compilation, filling of the loader
-_REMEMBERED = (
-    "seconds",
-    "samples",
-    "steady_seconds",
-    "steady_waited",
-    "steady_samples",
-    "steady_steps",
-    "last",
-    "skipped",
-)  # of a Run, by its checkpoints
+_CLOCKS = ("seconds", "samples", "steady_seconds", "steady_waited", "steady_samples", "steady_steps")
+_REMEMBERED = (*_CLOCKS, "last", "skipped")  # of a Run, by its checkpoints
 
 
 @dataclass
@@ -116,15 +108,16 @@ class Run:
         self._write(values)
         self._window = dict.fromkeys(window, 0.0)
 
-    def evaluate(self) -> None:
-        """Run the evaluators on the weights that would be released, off the clock."""
+    def evaluate(self) -> dict[str, float]:
+        """What the evaluators find of the weights that would be released, off the clock."""
         self._check_finite()
         objective = self.trainer.evaluated()
-        values = {}
+        values: dict[str, float] = {}
         with torch.no_grad(), self.trainer.autocast():
             for evaluator in self.evaluators:
                 values |= dict(evaluator(objective))
         self._write(values)
+        return values
 
     def _write(self, values: dict[str, float]) -> None:
         self.last |= values
@@ -185,7 +178,7 @@ def fit(
             if step % log_every == 0 or step == stop:
                 for run in runs:
                     run.log()
-                console.advance(step, "; ".join(run.note() for run in runs[:1]))
+                console.advance(step, runs[0].note())
             if step in evaluate_at:
                 evaluate(runs, console)
             if step % checkpoint_every == 0 or step == stop or stopped:
@@ -215,10 +208,8 @@ def finish(runs: Sequence[Run], loader: Loader, console: TrainingConsole) -> Non
 def evaluate(runs: Sequence[Run], console: TrainingConsole) -> None:
     """Evaluate every run and print a line each."""
     for run in runs:
-        before = set(run.last)
-        run.evaluate()
-        shown = {name: value for name, value in run.last.items() if name in SHOWN and (name not in before or value)}
-        figures = "  ".join(f"{SHOWN[name]} {value:.3f}" for name, value in shown.items())
+        measured = run.evaluate()
+        figures = "  ".join(f"{label} {measured[name]:.3f}" for name, label in SHOWN.items() if name in measured)
         console.line(f"[bold]{run.name:<12}[/] step {run.trainer.step_number:>6,}  {figures}")
 
 

@@ -195,7 +195,7 @@ def _commit() -> str | None:
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and value:
             flat |= _flat(value, f"{prefix}{key}.")

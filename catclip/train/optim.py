@@ -13,7 +13,8 @@ _NO_DECAY = ("pos_embed", "cls_token", "reg_token", "positional_embedding", "tok
 
 def build_adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW (fused), with weight decay on matrices only: not on biases, norms, scalars, positions, token embeddings."""
-    decay, plain = [], []
+    decay: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             exempt = parameter.ndim < 2 or any(part in name for part in _NO_DECAY)

@@ -63,7 +63,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _start_wandb(folder: Path, config: TrackConfig, name: str, settings: dict[str, Any]):
+def _start_wandb(folder: Path, config: TrackConfig, name: str, settings: dict[str, Any]) -> Any:
     import wandb
 
     try:
@@ -114,7 +114,9 @@ class TrainingConsole:
 
     def advance(self, step: int, note: str | None = None) -> None:
         """Move the bar to `step`, with a note of the latest numbers."""
-        self.progress.update(self.task, completed=step, **({"note": note} if note is not None else {}))
+        self.progress.update(self.task, completed=step)
+        if note is not None:
+            self.progress.update(self.task, note=note)
         if note is not None and not self.console.is_terminal and time.monotonic() - self.last_line >= LINE_EVERY:
             left = self.progress.tasks[0].time_remaining
             eta = f", {timedelta(seconds=round(left))} left" if left else ""

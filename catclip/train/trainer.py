@@ -13,6 +13,8 @@ from catclip.errors import UserError, check_choice
 from catclip.objectives.base import Objective
 from catclip.train.optim import build_adamw, learning_rate
 
+Tensors = list[torch.Tensor] | tuple[torch.Tensor, ...]
+
 
 class Trainer:
     """Trains an objective; it never asks which.
@@ -50,9 +52,9 @@ class Trainer:
         assert self.config.ema is not None
         momentum = self.config.ema
 
-        def update(average: list[torch.Tensor], current: list[torch.Tensor], count: torch.Tensor) -> None:
+        def update(average: Tensors, current: Tensors, count: torch.Tensor | int) -> None:
             # Early on the average follows closely, or it would hold the random start for 1 / momentum steps.
-            torch._foreach_lerp_(average, current, max(momentum, 9 / (10 + float(count))))
+            torch._foreach_lerp_(list(average), list(current), max(momentum, 9 / (10 + float(count))))
 
         return AveragedModel(self.objective, multi_avg_fn=update)
 
@@ -94,6 +96,7 @@ class Trainer:
     def evaluated(self) -> Objective:
         """The weights to measure and to release: the averaged ones where they are kept. In evaluation mode."""
         model = self.average.module if self.average is not None else self.objective
+        assert isinstance(model, Objective)
         return model.eval()
 
     # ------------------------------------------------------------------ state
@@ -107,7 +110,7 @@ class Trainer:
 
     def training_state(self) -> dict[str, Any]:
         """What exact resumption needs beside the weights; plain tensors and numbers."""
-        state = {"optimizer": self.optimizer.state_dict()}
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
         if self.average is not None:
             state["averaged_steps"] = self.average.n_averaged
         return state

@@ -1,6 +1,7 @@
 """The linear probe: logistic regression on frozen features (CLIP, arXiv 2103.00020, section 3.2)."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,9 @@ def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.n
     fit_x, held_x, fit_y, held_y = train_test_split(x, y, test_size=held, random_state=0, stratify=y)
     # One model for all fits: each starts from the last one's solution.
     model = LogisticRegression(max_iter=2000, tol=1e-3, warm_start=True)
-    with threadpool_limits(torch.get_num_threads()):
+    with threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
+        # scikit-learn wonders whether so many classes are a regression, where each has a picture or two.
+        warnings.filterwarnings("ignore", "The number of unique classes")
         validation = {c: model.set_params(C=c).fit(fit_x, fit_y).score(held_x, held_y) for c in STRENGTHS}
         strength = max(STRENGTHS, key=lambda c: (validation[c], -c))  # of equals the more regularised
         accuracy = model.set_params(C=strength).fit(x, y).score(scaler.transform(test[0]), test[1])
@@ -87,7 +90,9 @@ def probe(objective: Objective, folder: str | Path, device: torch.device, worker
     )
 
 
-def probe_evaluator(folder: str | Path, device: torch.device, workers: int):
+def probe_evaluator(
+    folder: str | Path, device: torch.device, workers: int
+) -> Callable[[Objective], Iterator[tuple[str, float]]]:
     """The probe as an evaluator of a training run: yields `probe_accuracy`."""
     ClassFolder.open_splits(folder)  # a wrong folder is said before training, not after
 

@@ -1,6 +1,7 @@
 """`catclip demo`: the whole road on drawn pictures, in a few minutes: data, vocabulary, comparison, probe."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,7 @@ def _draw(glyphs: GlyphsConfig, console: Console) -> None:
         return
     start = time.perf_counter()
     with console.status("drawing"):
-        make_glyphs(
-            Path(glyphs.out), glyphs.train, glyphs.val, glyphs.size, glyphs.seed, glyphs.shard_size, glyphs.workers, None
-        )
+        make_glyphs(Path(glyphs.out), workers=glyphs.workers, **asdict(settings))
     seconds = time.perf_counter() - start
     console.print(f"   {glyphs.train:,} to learn from and {glyphs.val:,} held out, in {seconds:.0f} s: {glyphs.out}")
 
@@ -60,6 +59,7 @@ def _draw(glyphs: GlyphsConfig, console: Console) -> None:
 def _build_vocabulary(config: DemoConfig, console: Console) -> Vocabulary:
     extractor = SynsetExtractor()
     data = config.data
+    assert data.vocabulary is not None
     corpus = count_files(data.sources, extractor, caption_key=data.caption_key, captions=data.captions)
     vocabulary = make_vocabulary(corpus, extractor, config.tau, str(data.sources))
     vocabulary.save(data.vocabulary)

@@ -1,7 +1,7 @@
 """From configurations to runs in training: what `pretrain`, with one objective, and `compare`, with several, share."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -156,7 +156,7 @@ def evaluation_steps(evaluations: int, steps: int) -> list[int]:
     return [0, *(round(steps * (i + 1) / evaluations) for i in range(evaluations))] if evaluations else []
 
 
-def common_step(folders) -> int:
+def common_step(folders: Iterable[RunFolder]) -> int:
     """The last step of which every folder has a checkpoint; 0 when there is none."""
     steps = [{step_of(path) for path in list_checkpoints(folder.checkpoints)} for folder in folders]
     return max(set.intersection(*steps), default=0)
@@ -182,6 +182,11 @@ def build_evaluators(
     return evaluators
 
 
-def _on_held_out(evaluate, batches: HeldOutBatches, config: PretrainConfig, objective: Objective):
+def _on_held_out(
+    evaluate: Callable[..., Iterator[tuple[str, float]]],
+    batches: HeldOutBatches,
+    config: PretrainConfig,
+    objective: Objective,
+) -> Iterator[tuple[str, float]]:
     loader = Loader(batches, 0, len(batches), workers=config.data.workers, max_bad=config.data.max_bad)
     yield from evaluate(objective, loader)

@@ -1,0 +1,244 @@
+"""Shards are indexed as tarfile and webdataset read them, and the order is arithmetic."""
+
+import gzip
+import io
+import pickle
+import tarfile
+from collections import Counter
+
+import numpy as np
+import pytest
+import webdataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catclip.data.shards import Order, Shard, Shards
+from catclip.errors import UserError
+from tests.data.making import sample, tar_bytes, write_shard
+
+
+def read_all(shards: Shards) -> dict[str, dict[str, bytes]]:
+    return {shards[place[0]].samples[place[1]].key: shards.read(*place) for place in shards.in_order()}
+
+
+# ---- the index ------------------------------------------------------------------------------------------------------
+
+
+def test_samples_are_those_that_webdataset_reads(glyphs):
+    paths = sorted(map(str, glyphs.glob("train-*.tar")))
+    theirs = {
+        each["__key__"]: {key: value for key, value in each.items() if not key.startswith("__")}
+        for each in webdataset.WebDataset(paths, shardshuffle=False)
+    }
+    ours = read_all(Shards(str(glyphs / "train-*.tar")))
+    assert len(ours) == 48
+    assert list(ours) == list(theirs)  # in the same order too
+    assert ours == theirs
+
+
+def test_names_with_folders_and_several_dots_group_as_in_webdataset(tmp_path):
+    members = [
+        ("a/000.jpg", b"1"), ("a/000.seg.png", b"2"), ("a/000.TXT", b"3"), ("b/000.jpg", b"4"), ("b.c/000.jpg", b"5"),
+        ("./x/000.jpg", b"6"), ("plain", b"7"), (".hidden", b"8"), ("a/._000.jpg", b"9"),
+    ]  # fmt: skip
+    path = tmp_path / "s.tar"
+    path.write_bytes(tar_bytes(members))
+    theirs = {
+        each["__key__"]: {key: value for key, value in each.items() if not key.startswith("__")}
+        for each in webdataset.WebDataset(str(path), shardshuffle=False)
+    }
+    ours = read_all(Shards(str(path)))
+    assert ours == {key: theirs[key] for key in ours}
+    assert list(ours) == ["a/000", "b/000", "b.c/000", "./x/000"]
+    assert ours["a/000"] == {"jpg": b"1", "seg.png": b"2", "txt": b"3"}
+
+
+def test_folders_and_links_in_a_tar_are_no_samples(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        folder = tarfile.TarInfo("data.d")
+        folder.type = tarfile.DIRTYPE
+        link = tarfile.TarInfo("1.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        member = tarfile.TarInfo("2.jpg")
+        member.size = 3
+        tar.addfile(folder)
+        tar.addfile(link)
+        tar.addfile(member, io.BytesIO(b"abc"))
+    assert read_all(Shards(str(tmp_path / "s.tar"))) == {"2": {"jpg": b"abc"}}
+
+
+def test_long_names_and_pax_headers_do_not_shift_the_offsets(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name in ("x" * 300, "ünïcode", "short"):
+            member = tarfile.TarInfo(f"{name}.txt")
+            member.size = len(name)
+            tar.addfile(member, io.BytesIO(b"y" * len(name)))
+    shard = Shard.scan(str(tmp_path / "s.tar"))
+    assert shard.problem is None
+    found = read_all(Shards(str(tmp_path / "s.tar")))
+    assert found == {name: {"txt": b"y" * len(name)} for name in ("x" * 300, "ünïcode", "short")}
+
+
+def test_only_wanted_members_are_read(tmp_path):
+    path = write_shard(tmp_path / "s.tar", sample("1", "cat", json=b"{}"))
+    assert Shards(str(path)).read(0, 0, ["txt", "missing"]) == {"txt": b"cat"}
+
+
+def test_extensions_are_counted(tmp_path):
+    path = write_shard(tmp_path / "s.tar", sample("1"), sample("2", json=b"{}"), [("3.txt", b"")])
+    assert Shards(str(path)).extensions() == {"jpg": 2, "txt": 3, "json": 1}
+
+
+# ---- damage ---------------------------------------------------------------------------------------------------------
+
+FIVE = [(f"{i}.{extension}", bytes([i]) * 700) for i in range(5) for extension in ("jpg", "txt")]
+MEMBER = 512 + 1024  # header and padded content
+
+
+@pytest.mark.parametrize("cut", [MEMBER, 2 * MEMBER, 4 * MEMBER + 100, 4 * MEMBER + 512 + 10, 5 * MEMBER + 512 + 700])
+def test_a_tar_cut_short_gives_what_comes_before_and_says_so(tmp_path, cut):
+    (tmp_path / "s.tar").write_bytes(tar_bytes(FIVE)[:cut])
+    shard = Shard.scan(str(tmp_path / "s.tar"))
+    assert shard.problem
+    whole = (cut + 1024 - 700) // MEMBER  # members of which every byte is there
+    assert sum(len(each.members) for each in shard.samples) == whole
+    for each in shard.samples:
+        assert all(start + size <= cut for start, size in each.members.values())
+
+
+def test_a_broken_header_in_the_middle_is_said_and_does_not_pass_for_the_end(tmp_path):
+    broken = bytearray(tar_bytes(FIVE))
+    broken[4 * MEMBER : 4 * MEMBER + 10] = b"\xff" * 10
+    (tmp_path / "s.tar").write_bytes(broken)
+    shard = Shard.scan(str(tmp_path / "s.tar"))
+    assert [each.key for each in shard.samples] == ["0", "1"]
+    assert "broken header" in shard.problem
+    assert f"{4 * MEMBER:,}" in shard.problem
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<!DOCTYPE html><html>404 Not Found</html>" * 40, b"\x00" * 100, gzip.compress(tar_bytes(FIVE))],
+    ids=["empty", "html", "short", "compressed"],
+)
+def test_what_is_no_tar_is_a_problem_and_alone_a_user_error(tmp_path, content):
+    (tmp_path / "bad.tar").write_bytes(content)
+    assert Shard.scan(str(tmp_path / "bad.tar")).problem
+    with pytest.raises(UserError, match=r"No samples in the 1 shard.*bad\.tar: "):
+        Shards(str(tmp_path / "bad.tar"))
+    write_shard(tmp_path / "good.tar", sample("1"))
+    both = Shards(str(tmp_path / "*.tar"))
+    assert [each.path for each in both.damaged()] == [str(tmp_path / "bad.tar")]
+    assert both.samples == 1
+
+
+def test_a_tar_without_members_is_no_problem_but_has_no_samples(tmp_path):
+    (tmp_path / "none.tar").write_bytes(tar_bytes([]))
+    assert Shard.scan(str(tmp_path / "none.tar")).problem is None
+    with pytest.raises(UserError, match="No samples"):
+        Shards(str(tmp_path / "none.tar"))
+
+
+def test_a_sound_tar_has_no_problem(tmp_path):
+    (tmp_path / "s.tar").write_bytes(tar_bytes(FIVE))
+    shard = Shard.scan(str(tmp_path / "s.tar"))
+    assert (len(shard.samples), shard.problem) == (5, None)
+
+
+# Field of a tar header, and a byte of it, to overwrite; the checksum is then made right, so that it is believed.
+header_damage = st.tuples(
+    st.integers(0, 9), st.sampled_from([0, 100, 124, 125, 130, 135, 148, 156, 257, 345]), st.integers(0, 255)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(header_damage, max_size=4), st.none() | st.integers(0, 20_000), st.booleans())
+def test_no_damage_makes_scan_raise_or_leave_the_file(tmp_path_factory, damage, cut, believed):
+    content = bytearray(tar_bytes(FIVE))
+    for member, place, value in damage:
+        header = member * MEMBER
+        content[header + place] = value
+        if believed:
+            checksum = 8 * 32 + sum(content[header : header + 148]) + sum(content[header + 156 : header + 512])
+            content[header + 148 : header + 156] = b"%06o\0 " % checksum
+    path = tmp_path_factory.mktemp("damage") / "s.tar"
+    path.write_bytes(content[:cut])
+    shard = Shard.scan(str(path))
+    for each in shard.samples:
+        for start, size in each.members.values():
+            assert 0 <= start <= start + size <= len(content[:cut])
+
+
+def test_an_absurd_size_in_a_header_is_a_problem(tmp_path):
+    content = bytearray(tar_bytes(FIVE))
+    header = 4 * MEMBER
+    content[header + 124 : header + 136] = b"\x80" + b"\x7f" * 11  # base 256: far past any file
+    content[header + 148 : header + 156] = b" " * 8
+    content[header + 148 : header + 156] = b"%06o\0 " % sum(content[header : header + 512])
+    (tmp_path / "s.tar").write_bytes(content)
+    shard = Shard.scan(str(tmp_path / "s.tar"))
+    assert shard.problem
+    assert [each.key for each in shard.samples] == ["0", "1"]
+
+
+# ---- patterns -------------------------------------------------------------------------------------------------------
+
+
+def test_no_shard_matches_says_the_pattern_and_its_neighbours(glyphs):
+    with pytest.raises(UserError) as caught:
+        Shards(str(glyphs / "trian-*.tar"))
+    assert "trian-*.tar" in str(caught.value)
+    assert "train-00000.tar" in str(caught.value)
+
+
+def test_patterns_may_be_a_list_and_overlap(glyphs):
+    shards = Shards([str(glyphs / "val-*.tar"), str(glyphs / "*-00000.tar")])
+    assert [each.path.rpartition("/")[2] for each in shards] == ["train-00000.tar", "val-00000.tar"]
+    assert shards.samples == 32
+
+
+# ---- the order ------------------------------------------------------------------------------------------------------
+
+counts_of_shards = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any)
+
+
+@settings(max_examples=200, deadline=None)
+@given(counts_of_shards, st.integers(0, 2**40), st.integers(-1, 80), st.integers(0, 3))
+def test_an_epoch_holds_every_sample_once(counts, seed, window, epoch):
+    order = Order(np.array(counts), seed, window)
+    length = sum(counts)
+    places = [order.locate(position) for position in range(epoch * length, (epoch + 1) * length)]
+    assert {place[0] for place in places} == {epoch}
+    every = Counter((shard, row) for shard, count in enumerate(counts) for row in range(count))
+    assert Counter((shard, row) for _, shard, row in places) == every
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_of_shards, st.integers(0, 2**31), st.integers(1, 80), st.lists(st.integers(0, 500), min_size=1))
+def test_a_place_depends_on_nothing_but_the_arguments(counts, seed, window, positions):
+    fresh = [Order(np.array(counts), seed, window).locate(position) for position in positions]
+    used = Order(np.array(counts), seed, window)
+    for position in reversed(range(500)):
+        used.locate(position)
+    assert [used.locate(position) for position in positions] == fresh
+    copy = pickle.loads(pickle.dumps(used))
+    assert [copy.locate(position) for position in positions] == fresh
+
+
+def test_epochs_and_seeds_differ():
+    def epoch(seed: int, number: int) -> list[tuple[int, int]]:
+        order = Order(np.array([20, 20, 20]), seed, 16)
+        return [order.locate(position)[1:] for position in range(number * 60, (number + 1) * 60)]
+
+    orders = [epoch(seed, number) for seed in (0, 1) for number in (0, 1, 2)]
+    assert all(first != second for i, first in enumerate(orders) for second in orders[:i])
+
+
+def test_a_large_window_mixes_all_shards_and_a_small_one_reads_shard_after_shard():
+    counts = np.array([100] * 8)
+    mixed = [Order(counts, 0, 10_000).locate(position)[1] for position in range(100)]
+    assert len(set(mixed)) == 8
+    local = [Order(counts, 0, 1).locate(position) for position in range(800)]
+    assert [shard for _, shard, _ in local][::100] == [shard for _, shard, _ in local][99::100]
+    assert [row for _, _, row in local] == list(range(100)) * 8
+    assert [shard for _, shard, _ in local][::100] != list(range(8))  # the shards' own order is mixed
