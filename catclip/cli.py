@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from catclip import __version__
 from catclip.errors import UserError, nearest
 
 VERBS = {
-    "demo": "captions to labels to a backbone, beside CLIP, on drawn pictures; minutes",
+    "demo": "the whole road on drawn pictures, beside CLIP, in minutes",
     "data glyphs": "draw the embedded data set: pictures, captions, true objects",
     "vocab": "captions -> synset vocabulary, pruned at tau",
     "pretrain": "train a backbone: objective=categorical or contrastive",
@@ -55,7 +56,7 @@ def usage() -> str:
     lines += [f"  {verb:<13}{line}" for verb, line in VERBS.items()]
     lines += [
         "",
-        "`catclip VERB --cfg job` prints a verb's configuration, every key of which can be set;",
+        "`catclip VERB --cfg job` prints a verb's configuration: every key can be set.",
         "`catclip VERB -m key=1,2` sweeps. Start with `catclip demo`.",
     ]
     return "\n".join(lines)
@@ -81,17 +82,53 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from catclip.paths import CONF
-
     name = verb.replace(" ", "_")
     _register_schema()
-    sys.argv = [f"catclip {verb}", *map(_quote_pattern, arguments)]
+    # Flags first: Hydra's parser gives up at a flag that stands between two overrides.
+    arguments = sorted(map(_quote_pattern, arguments), key=_is_override)
+    sys.argv = [f"catclip {verb}", *arguments]
     # Otherwise Hydra prints errors, ours and its own, in its own way and exits 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_task(name))()
+        if "-m" in arguments or "--multirun" in arguments:
+            sys.argv += _name_by_what_is_swept(arguments)
+        hydra.main(version_base="1.3", config_path=_config_path(name), config_name=name)(_task(name))()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, name, arguments)) from error
+
+
+def _name_by_what_is_swept(arguments: list[str]) -> list[str]:
+    """Hydra's setting that leaves out of the runs' folder names what is the same for all: names have their limits."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    overrides = OverridesParser.create().parse_overrides([each for each in arguments if _is_override(each)])
+    swept = {each.key_or_group for each in overrides if each.is_sweep_override()}
+    same = sorted({each.key_or_group for each in overrides} - swept)
+    if not swept and "hydra.sweep.subdir" not in same:
+        return ["hydra.sweep.subdir=${hydra:job.num}"]
+    return [f"hydra.job.config.override_dirname.exclude_keys={same}"]
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+
+
+def _config_path(name: str) -> str:
+    """`conf/`, or a place without groups for a verb that takes none: it may have a key `data`, as `probe` does.
+
+    Where Hydra sees a folder `data/`, it takes `data=` for a choice among its files, whatever the verb.
+    """
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import DictConfig, OmegaConf
+
+    from catclip.paths import CONF
+
+    composed = OmegaConf.load(CONF / f"{name}.yaml")
+    entries = [key for entry in composed.defaults if isinstance(entry, DictConfig) for key in entry]
+    if any(not str(key).startswith("override ") for key in entries):
+        return str(CONF)
+    ConfigStore.instance().store(name=name, node=composed)
+    return "pkg://hydra.conf"
 
 
 def _quote_pattern(argument: str) -> str:
@@ -129,6 +166,7 @@ def _task(name: str) -> Callable[[Any], None]:
 
         try:
             config: Any = OmegaConf.to_object(composed)
+            _check_known(config, config)
             if hasattr(config, "run") and config.run.out is None:
                 config.run.out = _run_folder(name, config)
             import_module(f"catclip.verbs.{name}").run(config)
@@ -142,6 +180,25 @@ def _task(name: str) -> Callable[[Any], None]:
             _fail(_explain(error, name, []))
 
     return task
+
+
+def _check_known(whole: Any, node: Any, prefix: str = "") -> None:
+    """Refuse keys that the schema does not have: `+key=value` adds any, and nobody would read it."""
+    known = {field.name for field in fields(node)}
+    for key, value in vars(node).items():
+        if key not in known:
+            raise UserError(f"There is no key '{prefix}{key}'.{nearest(f'{prefix}{key}', _names(whole))}")
+        if is_dataclass(value):
+            _check_known(whole, value, f"{prefix}{key}.")
+
+
+def _names(node: Any, prefix: str = "") -> list[str]:
+    names = []
+    for field in fields(node):
+        names.append(f"{prefix}{field.name}")
+        if is_dataclass(value := getattr(node, field.name)):
+            names += _names(value, f"{prefix}{field.name}.")
+    return names
 
 
 def _run_folder(name: str, config: Any) -> str:

@@ -101,9 +101,9 @@ The rest of the page is at tau = 50.
 
 ## Both objectives, {config["run"]["epochs"]:g} epochs
 
-`catclip compare` as in `scripts/run_flickr8k`: ViT 192 wide × 6 deep, {config["backbone"]["image_size"]} px in patches of \
-{config["backbone"]["options"]["patch_size"]}, batch {config["run"]["batch"]}, AdamW at {config["optim"]["lr"]:g}, \
-{config["run"]["precision"]}; the text tower is 192 × 6 over 32 tokens.
+`catclip compare` as in `scripts/run_flickr8k`: ViT 192 wide × 6 deep, {config["backbone"]["image_size"]} px \
+in patches of {config["backbone"]["options"]["patch_size"]}, batch {config["run"]["batch"]}, \
+AdamW at {config["optim"]["lr"]:g}, {config["run"]["precision"]}; the text tower is 192 × 6 over 32 tokens.
 
 | | categorical | contrastive | contrastive ÷ categorical |
 |---|---|---|---|

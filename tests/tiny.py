@@ -1,5 +1,6 @@
 """The smallest run that is still a run: a backbone of one block on the tiny drawn data set."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from catclip.objectives.build import build_objective
 
 # Operations this small are done before a second thread has woken up, and a busy machine wakes it late.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 OBJECTIVES = ("categorical", "contrastive")
 SIZE = 32
@@ -24,10 +26,7 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 TEXT = {"embed": 16, "text_length": 16, "text_width": 32, "text_layers": 1, "text_heads": 2}
 # The same on the command line.
-BACKBONE_ARGUMENTS = [
-    "backbone=vit_demo", "backbone.image_size=32", "backbone.options.depth=1", "+backbone.options.embed_dim=32",
-    "+backbone.options.num_heads=2",
-]  # fmt: skip
+BACKBONE_ARGUMENTS = ["backbone=vit_demo", "backbone.image_size=32", *(f"++backbone.options.{k}={v}" for k, v in OPTIONS.items())]  # fmt: skip
 TEXT_OPTIONS = [f"{key}={value}" for key, value in TEXT.items()]
 
 
@@ -84,9 +83,7 @@ def config(
 
 
 def build(config: PretrainConfig) -> Objective:
-    return build_objective(
-        config.objective, config.backbone, Pairs(config.data.sources, config.data), config.run.seed
-    )
+    return build_objective(config.objective, config.backbone, Pairs(config.data.sources, config.data), config.run.seed)
 
 
 def batches(config: PretrainConfig, objective: Objective, count: int) -> list[Batch]:

@@ -35,14 +35,14 @@ ROWS = [
 
 
 def table(results: dict[str, Any]) -> Table:
-    """The figures of `collect`, a column an objective; at most 80 wide for two."""
+    """The figures of `collect`, a column an objective; at most 80 wide for three."""
     names = results["objectives"]
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    grid.add_column("")
+    grid.add_column("", no_wrap=True)
     for name in names:
-        grid.add_column(name, justify="right")
+        grid.add_column(name, justify="right", overflow="fold")
     if len(names) > 1:
-        grid.add_column(f"{_short(names[1])} ÷ {_short(names[0])}", justify="right")
+        grid.add_column("2nd ÷ 1st", justify="right")
     for label, key, show in ROWS:
         values = [results.get(f"{name}.{key}") for name in names]
         if any(value is not None for value in values):
@@ -53,12 +53,8 @@ def table(results: dict[str, Any]) -> Table:
     if all(start is not None for start in starts):
         grid.add_row("  untrained", *(f"{start:.3f}" for start in starts))
     if ratio := results.get("ratio.seconds_to_probe_accuracy"):
-        grid.add_row(f"time to {_short(names[1])}'s best probe", *[""] * len(names), f"{ratio:.2f}×")
+        grid.add_row("time to 2nd's best probe", *[""] * len(names), f"{ratio:.2f}×")
     return grid
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 12 else f"{name[:11]}…"
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

@@ -116,6 +116,6 @@ def _json_fields(data: bytes) -> list[str]:
 
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return list(value) if isinstance(value, dict) else []

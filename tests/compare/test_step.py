@@ -79,6 +79,7 @@ def test_a_first_batch_that_cannot_be_read_is_the_users_error(tmp_path, glyphs):
         first_batches(config, 1)
 
 
+@pytest.mark.slow
 def test_peak_memory_grows_with_the_batch_and_not_with_the_process_that_asks(glyphs):
     """The ballast of this process is larger than what is measured: it must not show."""
     options = {"embed_dim": 192, "num_heads": 3, "depth": 4, "patch_size": 4}
@@ -95,6 +96,7 @@ def test_peak_memory_grows_with_the_batch_and_not_with_the_process_that_asks(gly
     assert big > 1.5 * alone
 
 
+@pytest.mark.slow
 def test_an_error_in_the_measuring_process_is_the_users(glyphs):
     config = tiny.config("categorical", glyphs, data={"sources": "nowhere/*.tar"})
     with pytest.raises(UserError, match="nowhere"):

@@ -242,3 +242,9 @@ def test_a_large_window_mixes_all_shards_and_a_small_one_reads_shard_after_shard
     assert [shard for _, shard, _ in local][::100] == [shard for _, shard, _ in local][99::100]
     assert [row for _, _, row in local] == list(range(100)) * 8
     assert [shard for _, shard, _ in local][::100] != list(range(8))  # the shards' own order is mixed
+
+
+def test_the_shards_order_is_mixed_anew_in_every_epoch():
+    order = Order(np.array([1] * 20), 0, 1)
+    epochs = [[order.locate(epoch * 20 + position)[1] for position in range(20)] for epoch in range(3)]
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]

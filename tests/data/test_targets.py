@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from itertools import pairwise
 
 import numpy as np
 import open_clip
@@ -100,7 +101,7 @@ def test_ragged_targets_give_back_each_samples_labels(labels, samples):
     ids, offsets = batch["label_ids"], batch["label_offsets"]
     assert ids.dtype == offsets.dtype == torch.int64
     assert offsets.shape == (len(samples) + 1,)
-    given_back = [ids[start:stop].tolist() for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    given_back = [ids[start:stop].tolist() for start, stop in pairwise(offsets)]
     assert given_back == samples
     assert offsets[0] == 0
     assert offsets[-1] == len(ids)

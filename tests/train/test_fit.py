@@ -273,6 +273,7 @@ def test_a_second_interrupt_does_not_wait_for_the_step():
         os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_memory_is_of_this_process_and_not_of_the_one_that_started_it():
     """A process inherits its starter's peak in what getrusage says."""
     import subprocess

@@ -1,0 +1,131 @@
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from catclip.config import RunConfig
+from catclip.errors import UserError
+from catclip.train.checkpoint import list_checkpoints
+from catclip.verbs.training import common_step, count_steps, evaluation_steps, pick_device, train
+from tests import tiny
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [
+        ({"steps": 7}, 7),
+        ({"samples": 100}, 10),
+        ({"samples": 104}, 10),
+        ({"samples": 1}, 1),
+        ({"epochs": 2}, 10),
+        ({"epochs": 0.5}, 2),
+        ({"epochs": 1e-6}, 1),
+    ],
+)
+def test_length_of_a_run(length, steps):
+    assert count_steps(RunConfig(batch=10, **length), samples=48) == steps
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        ({}, "given: none"),
+        ({"steps": 7, "epochs": 1}, r"given: run\.steps=7, run\.epochs=1"),
+        ({"steps": 0}, r"run\.steps=0"),
+        ({"epochs": -1.0}, r"run\.epochs=-1"),
+        ({"steps": 3, "batch": 0}, r"run\.batch=0"),
+    ],
+)
+def test_length_that_makes_no_sense(length, said):
+    with pytest.raises(UserError, match=said):
+        count_steps(RunConfig(**length), samples=48)
+
+
+def test_evaluations_are_spread_evenly_and_end_with_the_run():
+    assert evaluation_steps(5, 100) == [0, 20, 40, 60, 80, 100]
+    assert evaluation_steps(3, 10) == [0, 3, 7, 10]
+    assert evaluation_steps(0, 10) == []
+    assert set(evaluation_steps(9, 4)) == {0, 1, 2, 3, 4}
+
+
+def test_device():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(UserError, match=r"run\.device=gpu is no device"):
+        pick_device("gpu")
+    with pytest.raises(UserError, match=rf"device=cuda:99: this machine has {torch.cuda.device_count()} CUDA"):
+        pick_device("cuda:99", "device")
+
+
+@pytest.mark.parametrize(
+    ("group", "changes", "said"),
+    [
+        ("run", {"precision": "fp16"}, "run.precision=fp16 is not one of bf16, fp32"),
+        ("run", {"checkpoint_every": 0}, "run.checkpoint_every=0 must be at least 1"),
+        ("run", {"keep": 0}, "run.keep=0 must be at least 1"),
+        ("run", {"keep": -1}, "run.keep=-1 must be at least 1"),
+        ("run", {"evaluations": -1}, "run.evaluations=-1 must be at least 0"),
+        ("run", {"seed": -3}, "run.seed=-3 must be at least 0"),
+        ("track", {"log_every": 0}, "track.log_every=0 must be at least 1"),
+        ("track", {"wandb": "on"}, "track.wandb=on is not one of"),
+        ("data", {"workers": -1}, "data.workers=-1 must be at least 0"),
+        ("optim", {"lr": -1.0}, "optim.lr=-1.0 must be at least 0"),
+        ("optim", {"warmup": 500.0}, "optim.warmup=500.0 must be a share of the run's steps"),
+        ("optim", {"betas": [0.9]}, "optim.betas=[0.9] must be two below 1"),
+        ("optim", {"betas": [0.9, 1.0]}, "optim.betas=[0.9, 1.0] must be two below 1"),
+        ("optim", {"clip": 0.0}, "optim.clip=0.0 must be above 0, or null"),
+        ("optim", {"ema": 0.0}, "optim.ema=0.0 must be above 0"),
+        ("optim", {"weight_decay": -0.1}, "optim.weight_decay=-0.1 must be at least 0"),
+    ],
+)
+def test_settings_that_no_run_can_have_are_refused_before_there_is_a_folder(glyphs, tmp_path, group, changes, said):
+    config = tiny.config("categorical", glyphs)
+    config = replace(config, **{group: replace(getattr(config, group), **changes)})
+    with pytest.raises(UserError, match=re.escape(said)):
+        train({"run": config}, {"run": tmp_path / "run"}, "training")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["sources", "val", "probe"])
+def test_data_that_is_not_there_is_said_before_there_is_a_folder(glyphs, tmp_path, key):
+    config = tiny.config("categorical", glyphs, data={key: str(tmp_path / "nowhere" / "x-*.tar")}, evaluations=1)
+    with pytest.raises(UserError, match="nowhere"):
+        train({"run": config}, {"run": tmp_path / "run"}, "training")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_reports_held_out_figures_and_the_probe(glyphs, tmp_path):
+    data = {"val": str(glyphs / "val-*.tar"), "probe": str(glyphs / "probe")}
+    config = tiny.config("contrastive", glyphs, data=data, steps=2, evaluations=1)
+    (run,) = train({"run": config}, {"run": tmp_path / "run"}, "training")
+    assert {"image_to_text_recall_at_10", "text_to_image_recall_at_1", "probe_accuracy"} <= run.summary().keys()
+    assert run.summary()["pairs_evaluated"] == 16
+
+
+def test_short_runs_have_no_throughput(glyphs, tmp_path):
+    """The first steps are warm-up: nothing is said about what was not measured."""
+    (run,) = train({"run": tiny.config("categorical", glyphs, steps=3)}, {"run": tmp_path / "a"}, "training")
+    assert run.summary()["images_per_second"] is None
+    assert run.summary()["step_milliseconds"] is None
+    (run,) = train({"run": tiny.config("categorical", glyphs, steps=14)}, {"run": tmp_path / "b"}, "training")
+    summary = run.summary()
+    assert run.steady_steps == 4
+    assert run.steady_samples == 32
+    assert summary["images_per_second"] == pytest.approx(32 / run.steady_seconds)
+    assert 0 <= summary["data_wait"] < 1
+    assert summary["step_milliseconds"] == pytest.approx(1000 * (run.steady_seconds - run.steady_waited) / 4)
+    assert run.steady_seconds < run.seconds
+
+
+def test_runs_resume_from_a_step_that_all_of_them_have(tmp_path):
+    class Folder:
+        def __init__(self, name: str, *steps: int):
+            self.checkpoints = tmp_path / name
+            for step in steps:
+                (self.checkpoints / f"step-{step}").mkdir(parents=True)
+
+    assert common_step([Folder("a", 10, 20, 30), Folder("b", 10, 20)]) == 20
+    assert common_step([Folder("c", 30), Folder("d", 20)]) == 0
+    assert common_step([Folder("e"), Folder("f", 20)]) == 0
+    assert [path.name for path in list_checkpoints(tmp_path / "a")] == ["step-10", "step-20", "step-30"]
