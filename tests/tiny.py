@@ -26,7 +26,8 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 TEXT = {"embed": 16, "text_length": 16, "text_width": 32, "text_layers": 1, "text_heads": 2}
 # The same on the command line.
-BACKBONE_ARGUMENTS = ["backbone=vit_demo", "backbone.image_size=32", *(f"++backbone.options.{k}={v}" for k, v in OPTIONS.items())]  # fmt: skip
+BACKBONE_ARGUMENTS = ["backbone=vit_demo", f"backbone.image_size={SIZE}"]
+BACKBONE_ARGUMENTS += [f"++backbone.options.{key}={value}" for key, value in OPTIONS.items()]
 TEXT_OPTIONS = [f"{key}={value}" for key, value in TEXT.items()]
 
 

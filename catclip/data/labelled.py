@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from catclip.data.images import BadImageError, centre_crop, decode
+from catclip.data.workers import leave_signals_to_parent
 from catclip.errors import UserError
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
@@ -69,6 +70,7 @@ class ClassFolder:
             batch_size=batch,
             num_workers=workers,
             collate_fn=partial(_load, size=size),
+            worker_init_fn=leave_signals_to_parent,
         )
         for loaded in loader:
             if isinstance(loaded, UserError):

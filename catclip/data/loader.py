@@ -17,6 +17,7 @@ from catclip.data.images import BadImageError, centre_crop, decode, random_resiz
 from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.shards import Order
 from catclip.data.targets import Targets
+from catclip.data.workers import leave_signals_to_parent
 from catclip.errors import UserError
 
 Batch = dict[str, Any]  # "images" uint8 [B, 3, H, W], the targets' tensors, "keys" list[str], "bad" {reason: count}
@@ -139,6 +140,7 @@ class Loader:
             num_workers=min(workers, max(1, stop - start)) if workers else 0,
             pin_memory=pin,
             collate_fn=_as_is,  # type: ignore[arg-type]
+            worker_init_fn=leave_signals_to_parent,
         )
 
     def __len__(self) -> int:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,7 @@ def test_evaluate_reads_ragged_labels_and_does_not_depend_on_the_batches(glyphs)
     row = 0
     for batch in batches:
         offsets = batch["label_offsets"].tolist()
-        for start, stop in zip(offsets, offsets[1:], strict=False):
+        for start, stop in pairwise(offsets):
             for label in batch["label_ids"][start:stop].tolist():
                 truth[row, label] = True
             row += 1

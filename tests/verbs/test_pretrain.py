@@ -118,10 +118,9 @@ def test_a_signal_ends_a_run_with_75_and_a_checkpoint(glyphs, tmp_path, number, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(glyphs, tmp_path, seed):
+def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(glyphs, tmp_path):
     """SIGKILL at random moments: at the start, between steps, while a checkpoint is written, while it evaluates."""
-    steps, rng = 60, random.Random(seed)
+    steps, rng = 60, random.Random(0)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(glyphs, whole, steps), check=True, capture_output=True)
     kills = 0

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,4 +54,4 @@ def test_wrong_input(glyphs, trained, tmp_path):
         ({"weights": "best"}, "weights=best is not one of ema, last"),
     ):
         with pytest.raises(UserError, match=said):
-            probe.run(config(trained[0], glyphs, **changes))
+            probe.run(replace(config(trained[0], glyphs), **changes))
