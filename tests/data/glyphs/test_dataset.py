@@ -132,10 +132,15 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path):
 
 
 def _start_long_run(out: Path) -> subprocess.Popen[bytes]:
-    code = "import sys, pathlib; from catclip.data.glyphs import make_glyphs; make_glyphs(pathlib.Path(sys.argv[1]))"
+    # A shell's background jobs, and all that they start, ignore Ctrl-C unless told otherwise.
+    code = """if True:
+        import pathlib, signal, sys
+        from catclip.data.glyphs import make_glyphs
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        make_glyphs(pathlib.Path(sys.argv[1]))
+        """
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(out)],
-        cwd=Path(__file__).parents[2],
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
