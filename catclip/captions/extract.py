@@ -5,6 +5,10 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
 
 from catclip.captions.clean import clean, published_clean, published_tokenize, tokenize
 from catclip.captions.lexicon import Lexicon, load_lexicon, read_table
@@ -65,6 +69,19 @@ _FUNCTION_WORDS = frozenset(word for words in FUNCTION_WORDS.values() for word i
 _LONGEST = 64  # characters in a word; WordNet's longest has 45
 
 
+class ColumnLabels(NamedTuple):
+    """The labels of a column of B captions, ragged.
+
+    Attributes:
+        ids: int32 [N], places in `SynsetExtractor.synsets`, captions one after the other, in the order of their words,
+            repeats kept.
+        offsets: int64 [B+1]; caption b has ``ids[offsets[b] : offsets[b + 1]]``.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+
 class SynsetExtractor:
     """Caption → synsets: ``SynsetExtractor()("Two couches") == ["n04256520"]``.
 
@@ -111,6 +128,21 @@ class SynsetExtractor:
         if self._tagger is None:
             return (self._published(caption) for caption in captions)
         return self._default(captions, self._tagger)
+
+    @cached_property
+    def synsets(self) -> list[str]:
+        """All WNIDs that a label can be, sorted: what the ids of `label_column` stand for, in any process."""
+        return self.lexicon.wnids()
+
+    def label_column(self, captions: pa.Array | pa.ChunkedArray) -> ColumnLabels:
+        """Label an Arrow column of strings without making a Python object of each; a null has no labels."""
+        labels = self.extract_many(caption or "" for caption in captions.to_pylist())
+        ids = np.array([self._ids[wnid] for found in labels for wnid in found], np.int32)
+        return ColumnLabels(ids, np.cumsum([0, *map(len, labels)], dtype=np.int64))
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {wnid: i for i, wnid in enumerate(self.synsets)}
 
     # ---- default rule -------------------------------------------------------------------------------------------
 
