@@ -1,6 +1,5 @@
 """`SynsetExtractor`: caption → WordNet synsets, by the default rule or by the one that CatLIP published."""
 
-import math
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,44 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from catclip.captions.clean import clean, published_clean, published_tokenize, tokenize
-from catclip.captions.lexicon import Lexicon, load_lexicon, read_table
+from catclip.captions.lexicon import Lexicon, load_lexicon
+from catclip.captions.senses import Reading, Senses
 from catclip.captions.taggers import FUNCTION_WORDS, AnyWordTagger, LexiconTagger, NltkTagger, SpacyTagger, Tagger
 from catclip.errors import UserError, check_choice
-from catclip.paths import VOCAB
 
 RULES = ("default", "reference")
 TAGGERS = ("lexicon", "nltk", "spacy", "none")
 SENSES = ("first", "visual")
-
-SENSES_FILE = VOCAB / "senses.tsv"
-
-# How well a sense of each of WordNet's categories can be seen; the others count 0.
-VISIBILITY = {
-    "animal": 3.0,
-    "artifact": 3.0,
-    "food": 2.6,
-    "body": 2.6,
-    "object": 2.6,
-    "person": 2.2,
-    "plant": 2.0,
-    "substance": 1.8,
-    "group": 1.6,
-    "phenomenon": 1.6,
-    "tops": 1.5,
-    "location": 1.2,
-    "event": 1.2,
-    "act": 1.0,
-    "shape": 1.0,
-    "time": 0.5,
-    "communication": 0.5,
-    "attribute": 0.3,
-    "state": 0.2,
-}
-AGENT = 0.8  # a word made of a verb and -er or -or (driver, dancer) rather means the person
-INDIVIDUAL = -2.0  # Crane the poet, Jersey the island
-HEAD = 0.4  # the word that names the synset, not a synonym
-FREQUENCY = 0.5  # times the log of the sense's share in WordNet's counts
-PLACE = -0.1  # a step down in WordNet's order
 
 
 def _words(text: str) -> frozenset[str]:
@@ -82,6 +51,14 @@ class ColumnLabels(NamedTuple):
     offsets: np.ndarray
 
 
+class Match(NamedTuple):
+    """Words ``start`` to ``stop`` of a caption, one or a multiword noun, and their label if they have one."""
+
+    start: int
+    stop: int
+    wnid: str | None
+
+
 class SynsetExtractor:
     """Caption → synsets: ``SynsetExtractor()("Two couches") == ["n04256520"]``.
 
@@ -107,6 +84,7 @@ class SynsetExtractor:
         self.tagger = tagger
         self.sense = sense
         self.lexicon = load_lexicon()
+        self.senses = Senses(self.lexicon, sense)
         self._tagger = _make_tagger(tagger, self.lexicon) if rule == "default" else None
         self._labels: dict[str, str | None] = {}
         self._published_labels: dict[str, str | None] = {}
@@ -158,21 +136,20 @@ class SynsetExtractor:
             yield self._labels_of(waiting.popleft(), nouns)
 
     def _labels_of(self, tokens: list[str], nouns: list[bool]) -> list[str]:
-        words = _lower_but_names(tokens)
-        found = []
-        taken = 0  # words that a multiword noun has used up
-        for i, word in enumerate(words):
-            if i < taken:
-                continue
-            length, label = (
-                self._multiword_at(words, nouns, i) if _first_part(word) in self._multiword_starts else (0, None)
-            )
-            if not length and nouns[i]:
-                label = self._label(word)
-            if label:
-                found.append(label)
-            taken = i + length
-        return found
+        return [match.wnid for match in self._matches(_lower_but_names(tokens), nouns) if match.wnid]
+
+    def _matches(self, words: list[str], nouns: list[bool]) -> Iterator[Match]:
+        """Yield each word, or multiword noun, from left to right with its label; a multiword's words are used up."""
+        start = 0
+        while start < len(words):
+            length, label = 0, None
+            if _first_part(words[start]) in self._multiword_starts:
+                length, label = self._multiword_at(words, nouns, start)
+            if not length and nouns[start]:
+                label = self._label(words[start])
+            stop = start + (length or 1)
+            yield Match(start, stop, label)
+            start = stop
 
     def _label(self, word: str) -> str | None:
         try:
@@ -181,16 +158,22 @@ class SynsetExtractor:
             return self._labels.setdefault(word, self._find_label(word))
 
     def _find_label(self, word: str) -> str | None:
-        if len(word) > _LONGEST or word in _NO_NOUNS:
-            return None
-        if word != word.lower():  # a name: only senses that WordNet too spells with a capital
-            return self._sense_of_name(word.lower())
+        return self.read(word).wnid
+
+    def read(self, word: str) -> Reading:
+        """Return how a noun of one word is read, lower-case unless it is part of a name: its lemma, label, and why."""
+        if len(word) > _LONGEST:
+            return Reading(None, None, "too long for a word")
+        if word in _NO_NOUNS:
+            return Reading(None, None, "a unit or file type")
+        if word != word.lower():
+            return self.senses.read_name(word.lower())
         if len(word) < 2 or (len(word) == 2 and word not in _SHORT_NOUNS):
-            return None
+            return Reading(None, None, "too short")
         if not word.isascii():
             word = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
         lemma = self._lemma(word)
-        return self._choose(word, lemma) if lemma else None
+        return self.senses.read(word, lemma) if lemma else Reading(None, None, "no noun in WordNet")
 
     def _lemma(self, word: str) -> str | None:
         """Return the noun that one word is: by itself, or a multiword written with hyphens or solid (firetruck)."""
@@ -206,34 +189,6 @@ class SynsetExtractor:
         pairs = ((joined.split("_"), lemma) for joined, lemma in self.lexicon.multiwords.items())
         return {"".join(words): lemma for words, lemma in pairs if len(words) == 2 and min(map(len, words)) > 2}
 
-    def _choose(self, form: str, lemma: str) -> str | None:
-        """Return the synset of a lemma by `sense`; None where the reviewed table says that it gives no label."""
-        if self.sense == "first":
-            return self.lexicon.synsets(lemma)[0]
-        for word in (form, lemma):
-            if word in self._overrides:
-                return self._overrides[word]
-        wnid = visual_sense(self.lexicon, lemma)
-        return None if self._is_one_person(wnid) else wnid
-
-    def _is_one_person(self, wnid: str) -> bool:
-        return self.lexicon.is_instance(wnid) and self.lexicon.category(wnid) == "person"
-
-    def _sense_of_name(self, word: str) -> str | None:
-        lemma = self.lexicon.noun_lemma(word)
-        for wnid in self.lexicon.synsets(lemma) if lemma else ():
-            spellings = {spelling for spelling in self.lexicon.lemmas(wnid) if spelling.lower() == lemma}
-            category = self.lexicon.category(wnid)
-            seen = VISIBILITY.get(category, 0.0) >= 1.0 and category != "person"
-            if seen and all(spelling != spelling.lower() for spelling in spellings):
-                return wnid
-        return None
-
-    @cached_property
-    def _overrides(self) -> dict[str, str | None]:
-        rows = read_table(SENSES_FILE, ("word", "synset", "name", "reason"))
-        return {word: None if synset == "-" else synset for word, synset, _, _ in rows}
-
     # ---- multiword nouns ----------------------------------------------------------------------------------------
 
     def _multiword_at(self, words: list[str], nouns: list[bool], start: int) -> tuple[int, str | None]:
@@ -242,11 +197,8 @@ class SynsetExtractor:
         for stop in range(min(start + longest, len(words)), start + 1, -1):
             # Taggers take the last word for a verb where they do not know the noun: two question marks.
             if nouns[stop - 1] or (nouns[start] and words[stop - 1].endswith("s")):
-                joined = "_".join(words[start:stop]).lower().replace("-", "_").replace("_'s", "'s")
-                lemma = self._multiword_lemma(joined)
-                if not lemma and stop == start + 2 and nouns[start] and nouns[start + 1]:
-                    lemma = self._solid_pair(words[start], words[start + 1])
-                label = self._choose(lemma, lemma) if lemma else None
+                lemma = self._lemma_of_words(words[start:stop], nouns[start:stop])
+                label = self.senses.read(lemma, lemma).wnid if lemma else None
                 if label and (words[start] not in _QUALIFIERS or self._is_kind_of(label, words[stop - 1], lemma)):
                     return stop - start, label
         return 0, None
@@ -254,11 +206,14 @@ class SynsetExtractor:
     def _is_kind_of(self, wnid: str, word: str, lemma: str | None) -> bool:
         """Whether a multiword's synset is below its last word's: a red fox is a fox, a red spider, a mite, is none."""
         whole = self._label(word)
-        return lemma in self._overrides or whole is None or whole == wnid or whole in self.lexicon.ancestors(wnid)
+        return lemma in self.senses.overrides or whole is None or whole == wnid or whole in self.lexicon.ancestors(wnid)
 
-    def _solid_pair(self, first: str, second: str) -> str | None:
-        """Return the one-word noun that a caption writes as two: wine glass → wineglass."""
-        return self.lexicon.noun_lemma(first + second) if min(len(first), len(second)) > 2 else None
+    def _lemma_of_words(self, words: list[str], nouns: list[bool]) -> str | None:
+        """Return the noun that several words are: a multiword, or one that a caption writes as two (wine glass)."""
+        lemma = self._multiword_lemma("_".join(words).lower().replace("-", "_").replace("_'s", "'s"))
+        if not lemma and len(words) == 2 and all(nouns) and min(map(len, words)) > 2:
+            lemma = self.lexicon.noun_lemma("".join(words))
+        return lemma
 
     def _multiword_lemma(self, joined: str) -> str | None:
         """Return the multiword noun that words joined by ``_`` are, the last perhaps inflected: hot_dogs → hot_dog."""
@@ -300,25 +255,6 @@ class SynsetExtractor:
 
 def _first_part(word: str) -> str:
     return word.lower().partition("-")[0]
-
-
-def visual_sense(lexicon: Lexicon, lemma: str) -> str:
-    """Return the sense of a noun lemma that a picture most likely shows: by category, count and WordNet's order."""
-    senses = lexicon.senses(lemma)
-    total = sum(count for _, count in senses)
-    agent = lemma.endswith(("er", "or")) and any(lexicon.verb_candidates(lemma[:cut]) for cut in (-1, -2, -3))
-
-    def visibility(place: int) -> float:
-        wnid, count = senses[place]
-        category = lexicon.category(wnid)
-        score = (
-            VISIBILITY.get(category, 0.0) + FREQUENCY * math.log((count + 1) / (total + len(senses))) + PLACE * place
-        )
-        score += AGENT if agent and category == "person" else 0.0
-        score += INDIVIDUAL if lexicon.is_instance(wnid) else 0.0
-        return score + (HEAD if lexicon.lemmas(wnid)[0].lower() == lemma else 0.0)
-
-    return senses[max(range(len(senses)), key=visibility)][0]
 
 
 def _make_tagger(tagger: str, lexicon: Lexicon) -> Tagger:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from catclip.captions import SynsetExtractor
 from catclip.captions.clean import clean, tokenize
-from catclip.captions.extract import SENSES_FILE
 from catclip.captions.lexicon import load_lexicon, read_table
+from catclip.captions.senses import SENSES_FILE
 from catclip.captions.taggers import EVIDENCE, FUNCTION_WORDS, RATIO, LexiconTagger, NltkTagger, SpacyTagger
 from catclip.errors import UserError
 
