@@ -26,7 +26,8 @@ def _words(text: str) -> frozenset[str]:
 
 # The two-letter words that captions use; the others are chemical symbols, states and function words.
 _SHORT_NOUNS = _words("tv pc cd dj ox ad")
-_NO_NOUNS = _words(
+_NUMBERS = _words(FUNCTION_WORDS["#"])
+_NO_NOUNS = _NUMBERS | _words(
     "km cm mm kg mg ml lb lbs oz ft mph px hz mb gb usd eur gbp jpg jpeg png gif pdf html http https www com"
 )
 # Before a noun these rather describe it than make a multiword noun with it.
@@ -35,6 +36,7 @@ _QUALIFIERS = _words(
     "big small little large tall long short young old"
 )
 _FUNCTION_WORDS = frozenset(word for words in FUNCTION_WORDS.values() for word in words.split())
+_NO_START = _FUNCTION_WORDS - _NUMBERS - _words("can us")  # three-piece suit, can opener, US Army
 _LONGEST = 64  # characters in a word; WordNet's longest has 45
 
 
@@ -165,7 +167,7 @@ class SynsetExtractor:
         if len(word) > _LONGEST:
             return Reading(None, None, "too long for a word")
         if word in _NO_NOUNS:
-            return Reading(None, None, "a unit or file type")
+            return Reading(None, None, "a number, unit or file type")
         if word != word.lower():
             return self.senses.read_name(word.lower())
         if len(word) < 2 or (len(word) == 2 and word not in _SHORT_NOUNS):
@@ -233,7 +235,7 @@ class SynsetExtractor:
             tokens = joined.replace("'s", "_'s")  # the possessive is a token of its own
             first = tokens.partition("_")[0]
             starts[first] = max(starts.get(first, 0), tokens.count("_") + 1)
-        return {word: length for word, length in starts.items() if word not in _FUNCTION_WORDS}
+        return {word: length for word, length in starts.items() if word not in _NO_START}
 
     # ---- published rule -----------------------------------------------------------------------------------------
 

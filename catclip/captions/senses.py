@@ -8,32 +8,33 @@ from catclip.captions.lexicon import Lexicon, read_table
 from catclip.paths import VOCAB
 
 SENSES_FILE = VOCAB / "senses.tsv"
+_DEFINITE_QUANTITY = "n13576101"  # numbers and units
 
 # How well a sense of each of WordNet's categories can be seen; the others count 0.
 VISIBILITY = {
     "animal": 3.0,
-    "artifact": 3.0,
+    "artifact": 2.9,
     "food": 2.6,
-    "body": 2.6,
-    "object": 2.6,
+    "body": 2.3,
+    "object": 2.5,
     "person": 2.2,
-    "plant": 2.0,
+    "plant": 1.9,
     "substance": 1.8,
     "group": 1.6,
     "phenomenon": 1.6,
     "tops": 1.5,
     "location": 1.2,
-    "event": 1.2,
-    "act": 1.0,
+    "event": 1.3,
+    "act": 1.1,
     "shape": 1.0,
-    "time": 0.5,
+    "time": 0.9,
     "communication": 0.5,
     "attribute": 0.3,
-    "state": 0.2,
+    "state": 0.4,
 }
-AGENT = 0.8  # a word made of a verb and -er or -or (driver, dancer) rather means the person
+AGENT = 0.5  # a word made of a verb and -er or -or (driver, dancer) rather means the person
 INDIVIDUAL = -2.0  # Crane the poet, Jersey the island
-HEAD = 0.4  # the word that names the synset, not a synonym
+HEAD = 0.5  # the word that names the synset, not a synonym
 FREQUENCY = 0.5  # times the log of the sense's share in WordNet's counts
 PLACE = -0.1  # a step down in WordNet's order
 
@@ -70,6 +71,8 @@ class Senses:
         wnid = visual_sense(self.lexicon, lemma)
         if self.lexicon.is_instance(wnid) and self.lexicon.category(wnid) == "person":
             return Reading(lemma, None, "one person's name")
+        if self.lexicon.category(wnid) == "quantity" and _DEFINITE_QUANTITY in self.lexicon.ancestors(wnid):
+            return Reading(lemma, None, "a number or unit")
         only = len(self.lexicon.senses(lemma)) == 1
         return Reading(lemma, wnid, "its only sense" if only else "its most visible sense")
 

@@ -38,20 +38,24 @@ class AnyWordTagger:
 # The closed classes of English as far as captions use them; each word stands in its likeliest class. One letter names a
 # class: D determiner, # number, P preposition, T to, C conjunction, X auxiliary, O pronoun; of the open ones N noun,
 # S plural noun, A adjective, R adverb, V verb, G -ing form, E participle; ^ is the start, $ the end, "," any sign.
+# That, which and what are relative pronouns more often than determiners; someone and its kin count as nouns, as in the
+# Penn Treebank.
 FUNCTION_WORDS = {
-    "D": "a an the this that these those his her its my your our their whose some any every each another no both all "
-    "either neither 's various several many few most more other such what which",
+    "D": "a an the this these those his her its my your our their whose some any every each another no both all "
+    "either neither 's various several many few most more other such",
     "#": "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty dozen hundred "
     "thousand",
     "P": "in on at of with by from for into onto over under through across near behind beside besides between among "
     "amongst along around about above below against inside outside during off out up down toward towards past upon "
     "without within after before beneath underneath as like per via amid atop throughout despite until since than",
     "T": "to",
-    "C": "and or but nor while whilst if because so when where",
+    "C": "and or but nor while whilst if because so when where how why",
     "X": "is are was were be been being am has have had having do does did could will would shall should may might "
     "must isn't aren't wasn't doesn't don't can't won't cannot not",
-    "O": "he she it they we you i him them us me himself herself themselves itself myself yourself who whom there "
-    "someone something anyone anything everyone everything nobody nothing somebody others",
+    "O": "he she it they we you i him them us me himself herself themselves itself myself yourself who whom which "
+    "what that there else",
+    "N": "someone somebody something anyone anybody anything everyone everybody everything nobody nothing",
+    "S": "others",
 }
 _CLASS = {word: name for name, words in FUNCTION_WORDS.items() for word in words.split()}
 
@@ -73,7 +77,7 @@ EVIDENCE: dict[str, tuple[float, dict[str, float], dict[str, float]]] = {
     ),
     "s": (
         2.1,
-        {"A": 2.5, "P": 1.5, "G": 1, "E": 0.5, ",": -0.5, "R": -0.5, "S": -0.5, "N": -1, "O": -2.5},
+        {"A": 2.5, "P": 1.5, "G": 1, "E": 0.5, ",": -0.5, "R": -0.5, "S": -1.5, "N": -2, "O": -2.5},
         {",": 1.5, "X": 1.5, "C": 1, "V": 1, "$": 0.5, "G": 0.5, "N": -0.5, "A": -0.5, "R": -1, "D": -2.5},
     ),
     "g": (

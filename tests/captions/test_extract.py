@@ -67,7 +67,7 @@ def names(extractor, caption):
         ("stock image of a dog", "picture.n.01 dog.n.01"),
         # drawn things
         ("a star, a heart, the sun and the moon", "star.n.01 heart.n.07 sun.n.01 moon.n.01"),
-        ("two dice and a white knight", "die.n.01 knight.n.02"),
+        ("two dice and a white knight", "die.n.01 knight.n.01"),
         ("a triangle inside a circle", "triangle.n.01 circle.n.01"),
         ("one coffin, three envelopes, some clouds", "coffin.n.01 envelope.n.01 cloud.n.02"),
         # markup and encoding
