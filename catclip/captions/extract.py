@@ -170,12 +170,14 @@ class SynsetExtractor:
             return Reading(None, None, "a number, unit or file type")
         if word != word.lower():
             return self.senses.read_name(word.lower())
-        if len(word) < 2 or (len(word) == 2 and word not in _SHORT_NOUNS):
-            return Reading(None, None, "too short")
         if not word.isascii():
             word = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
-        lemma = self._lemma(word)
-        return self.senses.read(word, lemma) if lemma else Reading(None, None, "no noun in WordNet")
+        lemma = self._lemma(word) if len(word) > 1 else None
+        if not lemma:
+            return Reading(None, None, "no noun in WordNet")
+        if len(lemma) <= 2 and lemma not in _SHORT_NOUNS:
+            return Reading(lemma, None, "too short")
+        return self.senses.read(word, lemma)
 
     def _lemma(self, word: str) -> str | None:
         """Return the noun that one word is: by itself, or a multiword written with hyphens or solid (firetruck)."""
