@@ -251,10 +251,18 @@ class SynsetExtractor:
         return self._published_labels[token]
 
     def _find_published_label(self, token: str) -> str | None:
-        """The first sense of the shortest lemma, but only where that lemma heads the synset."""
-        lemma = min(self.lexicon.noun_candidates(token), key=len, default=token)
-        wnid = next(iter(self.lexicon.synsets(lemma)), None)
-        return wnid if wnid and self.lexicon.lemmas(wnid)[0].lower() == lemma else None
+        return self.read_published(token).wnid
+
+    def read_published(self, token: str) -> Reading:
+        """Return how the published rule reads a token: as the shortest lemma's first sense, if the lemma heads it."""
+        lemma = min(self.lexicon.noun_candidates(token), key=len, default=None)
+        if lemma is None:
+            return Reading(None, None, "no noun in WordNet")
+        wnid = self.lexicon.synsets(lemma)[0]
+        head = self.lexicon.lemmas(wnid)[0]
+        if head.lower() != lemma:
+            return Reading(lemma, None, f"its first sense is named {head}: dropped, as published")
+        return Reading(lemma, wnid, "WordNet's first sense, which it names")
 
 
 def _first_part(word: str) -> str:

@@ -53,6 +53,21 @@ class Reading(NamedTuple):
     why: str
 
 
+class Candidate(NamedTuple):
+    """A sense that a lemma may have.
+
+    Attributes:
+        place: from 1, in WordNet's order.
+        count: how often the lemma has this sense in WordNet's sense-tagged texts.
+        visibility: how likely a picture shows it (see `visibilities`).
+    """
+
+    place: int
+    wnid: str
+    count: int
+    visibility: float
+
+
 class Senses:
     """Chooses the sense of a lemma: ``first`` of WordNet, or ``visual``: by the reviewed table, else by visibility."""
 
@@ -68,7 +83,7 @@ class Senses:
             if word in self.overrides:
                 wnid, reason = self.overrides[word]
                 return Reading(lemma, wnid, f"reviewed: {reason}")
-        wnid = visual_sense(self.lexicon, lemma)
+        wnid = self.candidates(lemma)[0].wnid
         if self.lexicon.is_instance(wnid) and self.lexicon.category(wnid) == "person":
             return Reading(lemma, None, "one person's name")
         if self.lexicon.category(wnid) == "quantity" and _DEFINITE_QUANTITY in self.lexicon.ancestors(wnid):
@@ -87,17 +102,17 @@ class Senses:
                 return Reading(lemma, wnid, "a name that WordNet has")
         return Reading(lemma, None, "part of a name")
 
+    def candidates(self, lemma: str) -> list[Candidate]:
+        """Return a noun lemma's senses, those first that the choice prefers, the reviewed table aside."""
+        places = zip(self.lexicon.senses(lemma), visibilities(self.lexicon, lemma), strict=True)
+        found = [Candidate(place, wnid, count, seen) for place, ((wnid, count), seen) in enumerate(places, 1)]
+        return found if self.sense == "first" else sorted(found, key=lambda each: -each.visibility)
+
     @cached_property
     def overrides(self) -> dict[str, tuple[str | None, str]]:
         """The reviewed table: form or lemma → its synset, None for no label, and the reason."""
         rows = read_table(SENSES_FILE, ("word", "synset", "name", "reason"))
         return {word: (None if synset == "-" else synset, reason) for word, synset, _, reason in rows}
-
-
-def visual_sense(lexicon: Lexicon, lemma: str) -> str:
-    """Return the sense of a noun lemma that a picture most likely shows: the highest of `visibilities`."""
-    scores = visibilities(lexicon, lemma)
-    return lexicon.synsets(lemma)[max(range(len(scores)), key=scores.__getitem__)]
 
 
 def visibilities(lexicon: Lexicon, lemma: str) -> list[float]:

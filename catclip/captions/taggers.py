@@ -24,6 +24,10 @@ class Tagger(Protocol):
         """For each caption's tokens (case kept), say of each token whether it is a noun in its context."""
         ...
 
+    def tags(self, tokens: list[str]) -> list[str]:
+        """Return a caption's tags as this tagger names them."""
+        ...
+
 
 class AnyWordTagger:
     """`none`: whatever has a noun entry counts as a noun."""
@@ -31,6 +35,9 @@ class AnyWordTagger:
     def nouns(self, captions: Iterable[list[str]]) -> Iterator[list[bool]]:
         for tokens in captions:
             yield [True] * len(tokens)
+
+    def tags(self, tokens: list[str]) -> list[str]:
+        return ["any"] * len(tokens)
 
 
 # ---- lexicon --------------------------------------------------------------------------------------------------------
@@ -133,11 +140,17 @@ class LexiconTagger:
             tags.append(before)
         return tags
 
+    def log_odds(self, tokens: list[str]) -> list[float | None]:
+        """Return the log odds of each token that it is a noun, None where the context decides nothing."""
+        words = [self._look_up(token) for token in tokens]
+        before = ["^", *self.tags(tokens)]
+        after = [*(word.lean for word in words[1:]), "$"]
+        around = zip(words, before, after, strict=False)
+        return [_log_odds(word, left, right) if word.form else None for word, left, right in around]
+
     def _decide(self, key: tuple[str, str, str], word: _Word) -> str:
         _, before, after = key
-        _, evidence_before, evidence_after = EVIDENCE[word.form]
-        score = word.evidence + evidence_before.get(before, 0.0) + evidence_after.get(after, 0.0)
-        return self._decisions.setdefault(key, word.noun if score > 0 else word.otherwise)
+        return self._decisions.setdefault(key, word.noun if _log_odds(word, before, after) > 0 else word.otherwise)
 
     def _look_up(self, token: str) -> _Word:
         return self._words.setdefault(token, self._judge(token.lower()))
@@ -174,6 +187,11 @@ class LexiconTagger:
         return _Word(lean, form, evidence, plural, otherwise)
 
 
+def _log_odds(word: _Word, before: str, after: str) -> float:
+    _, evidence_before, evidence_after = EVIDENCE[word.form]
+    return word.evidence + evidence_before.get(before, 0.0) + evidence_after.get(after, 0.0)
+
+
 # ---- models ---------------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +214,10 @@ class NltkTagger:
 
     def nouns(self, captions: Iterable[list[str]]) -> Iterator[list[bool]]:
         for tokens in captions:
-            yield [tag.startswith("NN") for _, tag in self._tagger.tag(tokens)]
+            yield [tag.startswith("NN") for tag in self.tags(tokens)]
+
+    def tags(self, tokens: list[str]) -> list[str]:
+        return [tag for _, tag in self._tagger.tag(tokens)]
 
 
 class SpacyTagger:
@@ -213,6 +234,13 @@ class SpacyTagger:
         return SpacyTagger, (self.pipeline,)
 
     def nouns(self, captions: Iterable[list[str]]) -> Iterator[list[bool]]:
+        for tags in self._tag(captions):
+            yield [tag.startswith("NN") for tag in tags]
+
+    def tags(self, tokens: list[str]) -> list[str]:
+        return next(self._tag([tokens]))
+
+    def _tag(self, captions: Iterable[list[str]]) -> Iterator[list[str]]:
         from spacy.tokens import Doc
 
         captions = iter(captions)
@@ -220,9 +248,7 @@ class SpacyTagger:
             # The zone frees what spaCy keeps of every word it has seen, which otherwise grows with the corpus.
             with self._nlp.memory_zone():
                 docs = (Doc(self._nlp.vocab, words=tokens) for tokens in batch)
-                tagged = [
-                    [token.tag_.startswith("NN") for token in doc] for doc in self._nlp.pipe(docs, batch_size=256)
-                ]
+                tagged = [[token.tag_ for token in doc] for doc in self._nlp.pipe(docs, batch_size=256)]
             yield from tagged
 
 
