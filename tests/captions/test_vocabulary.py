@@ -8,16 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catclip.captions import SynsetExtractor, Vocabulary
+from catclip.captions.hierarchy import find_synset
 from catclip.captions.lexicon import load_lexicon
 from catclip.errors import UserError
 
 METADATA = {"tau": "1", "captions": "3", "rule": "default", "tagger": "lexicon", "sense": "visual"}
 DOG, CAT, SOFA = (load_lexicon().synsets(word)[0] for word in ("dog", "cat", "sofa"))
+DALMATIAN, CORGI, ANIMAL = map(find_synset, ["dalmatian.n.02", "corgi.n.01", "animal.n.01"])
+COUNTS = st.dictionaries(st.sampled_from(load_lexicon().wnids()[2000:2060]), st.integers(1, 30), min_size=1)
 
 
 @pytest.fixture
 def vocabulary():
     return Vocabulary.from_counts({SOFA: 2, DOG: 5, CAT: 2}, METADATA)
+
+
+@pytest.fixture
+def rolled():
+    """Dalmatians and corgis are dogs."""
+    counts = {SOFA: 6, DOG: 5, DALMATIAN: 3, CORGI: 1}
+    return Vocabulary.from_counts(counts, METADATA).prune(4, how="rollup")
 
 
 def test_order_is_by_count_then_wnid(vocabulary):
@@ -36,7 +46,97 @@ def test_prune(vocabulary):
     assert vocabulary.prune(3).wnids == [DOG]
     assert vocabulary.prune(3).metadata["tau"] == "3"
     assert vocabulary.metadata["tau"] == "1"
-    assert len(vocabulary.prune(6)) == 0
+    assert vocabulary.prune(top_k=2).wnids == [DOG, CAT]
+    assert vocabulary.prune(exclude=["dog.n.01", CAT]).wnids == [SOFA]
+    assert vocabulary.prune(min_depth=9).wnids == [CAT, SOFA]  # the dog is at 8
+    chosen = vocabulary.prune(2, top_k=1, min_depth=2, exclude=["cat.n.01", SOFA]).metadata
+    assert chosen == METADATA | {"tau": "2", "top_k": "1", "min_depth": "2", "exclude": f"cat.n.01 {SOFA}"}
+
+
+def test_rollup(rolled):
+    assert list(zip(rolled.wnids, rolled.counts, strict=True)) == [(DOG, 9), (SOFA, 6)]
+    assert rolled.rollup == {DALMATIAN: (DOG, 3), CORGI: (DOG, 1)}
+    assert rolled.metadata == METADATA | {"tau": "4", "prune": "rollup"}
+    assert rolled.own_counts == {SOFA: 6, DOG: 5, DALMATIAN: 3, CORGI: 1}
+    assert DALMATIAN not in rolled
+    with pytest.raises(KeyError):
+        rolled.index(DALMATIAN)
+    assert rolled.labels([DALMATIAN, CORGI]) == [0]
+    assert rolled.labels("a dalmatian on a sofa") == [0, 1]
+    assert rolled.lookup([SOFA, CAT, CORGI]).tolist() == [1, -1, 0]
+
+
+def test_pruning_what_is_rolled_up(rolled):
+    assert rolled.prune(7).rollup == rolled.rollup
+    assert rolled.prune(7).wnids == [DOG]
+    assert rolled.prune(exclude=[DOG]).rollup == {}
+    again = rolled.prune(1, how="rollup")
+    assert again.own_counts == rolled.own_counts
+    assert again.rollup == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tau": 6}, r"tau=6 leaves no labels: the most frequent one occurs 5 times in 3 captions\..* is 5\."),
+        ({"tau": 10, "how": "rollup", "min_depth": 0}, r"occurs 9 times in 3 captions at the most\..* is 9\."),
+        ({"min_depth": 30}, "smaller min_depth"),
+        ({"exclude": [DOG, CAT, SOFA]}, "exclude fewer"),
+        ({"how": "rol"}, "Did you mean 'rollup'"),
+    ],
+)
+def test_nothing_left_names_what_would_leave_something(vocabulary, options, message):
+    with pytest.raises(UserError, match=message):
+        vocabulary.prune(**options)
+
+
+@given(COUNTS, st.integers(1, 40), st.integers(1, 40))
+def test_dropping_twice_is_dropping_once(counts, tau, more):
+    vocabulary = Vocabulary.from_counts(counts, {})
+    most = max(counts.values())
+    tau, more = sorted((min(tau, most), min(more, most)))
+    twice, once = vocabulary.prune(tau).prune(more), vocabulary.prune(more)
+    assert (twice.wnids, twice.counts, twice.metadata) == (once.wnids, once.counts, once.metadata)
+
+
+# ---- merge ----------------------------------------------------------------------------------------------------------
+
+
+@given(COUNTS, COUNTS)
+def test_merging_adds_the_corpora(one, other):
+    merged = Vocabulary.from_counts(one, METADATA).merge(Vocabulary.from_counts(other, METADATA))
+    both = Vocabulary.from_counts(Counter(one) + Counter(other), METADATA | {"captions": "6"})
+    assert (merged.wnids, merged.counts, merged.metadata) == (both.wnids, both.counts, both.metadata)
+
+
+@given(COUNTS, COUNTS, st.integers(1, 8), st.integers(1, 8))
+def test_merging_what_is_rolled_up_loses_nothing(one, other, tau, other_tau):
+    def roll(counts, tau):
+        # All together would reach entity.n.01.
+        return Vocabulary.from_counts(counts, METADATA).prune(min(tau, sum(counts.values())), how="rollup", min_depth=0)
+
+    first, second = roll(one, tau), roll(other, other_tau)
+    merged = first.merge(second)
+    assert set(merged) == set(first) | set(second)
+    assert merged.own_counts == Counter(first.own_counts) + Counter(second.own_counts)
+    assert sum(merged.counts) == sum(first.counts) + sum(second.counts)
+    for wnid, (into, _) in merged.rollup.items():
+        assert into in load_lexicon().ancestors(wnid)
+    assert merged.metadata["tau"] == min(first.metadata["tau"], second.metadata["tau"], key=int)
+
+
+def test_merging_says_what_differs(vocabulary, rolled):
+    merged = vocabulary.merge(Vocabulary.from_counts({CAT: 4}, METADATA | {"created_from": "b", "tau": "4"}))
+    assert merged.metadata == METADATA | {"captions": "6", "created_from": "b", "tau": "1"}
+    assert list(zip(merged.wnids, merged.counts, strict=True)) == [(CAT, 6), (DOG, 5), (SOFA, 2)]
+    kept_here = rolled.merge(Vocabulary.from_counts({CORGI: 2}, METADATA))
+    assert kept_here.rollup == {DALMATIAN: (DOG, 3)}
+    assert dict(zip(kept_here.wnids, kept_here.counts, strict=True)) == {DOG: 8, SOFA: 6, CORGI: 3}
+    with pytest.raises(UserError, match="one has rule=default, the other rule=reference"):
+        vocabulary.merge(Vocabulary.from_counts({CAT: 4}, METADATA | {"rule": "reference"}))
+
+
+# ---- labels ---------------------------------------------------------------------------------------------------------
 
 
 def test_labels_are_sorted_without_repeats(vocabulary):
@@ -60,6 +160,9 @@ def test_pickle(vocabulary):
     assert pickle.loads(data).labels("a dog") == [0]
 
 
+# ---- file -----------------------------------------------------------------------------------------------------------
+
+
 def test_file_is_as_documented(vocabulary, tmp_path):
     path = tmp_path / "new" / "vocab.tsv"
     vocabulary.save(path)
@@ -68,6 +171,20 @@ def test_file_is_as_documented(vocabulary, tmp_path):
         "index\twnid\tname\tcount\n"
         "0\tn02084071\tdog.n.01\t5\n1\tn02121620\tcat.n.01\t2\n2\tn04256520\tsofa.n.01\t2\n"
     )
+
+
+def test_file_with_a_rollup(rolled, tmp_path):
+    path = tmp_path / "vocab.tsv"
+    rolled.save(path)
+    assert path.read_text() == (
+        "# tau=4\n# captions=3\n# rule=default\n# tagger=lexicon\n# sense=visual\n# prune=rollup\n"
+        "index\twnid\tname\tcount\n"
+        "0\tn02084071\tdog.n.01\t9\n1\tn04256520\tsofa.n.01\t6\n"
+        "# rollup\tn02110341\tdalmatian.n.02\t3\tn02084071\n# rollup\tn02112826\tcorgi.n.01\t1\tn02084071\n"
+    )
+    loaded = Vocabulary.load(path)
+    assert loaded.__dict__ == rolled.__dict__ | {"_extractor": None}
+    assert loaded.labels("a corgi") == [0]
 
 
 @given(
@@ -89,6 +206,9 @@ def test_save_and_load_give_the_same(tmp_path_factory, counts, metadata):
 HEADER = "# tau=1\nindex\twnid\tname\tcount\n"
 
 
+ONE = HEADER + "0\tn02084071\tdog.n.01\t5\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -101,6 +221,11 @@ HEADER = "# tau=1\nindex\twnid\tname\tcount\n"
         (HEADER + "0\tn02084071\tdog.n.01\tfive\n", "line 3: 'five' is no count"),
         (HEADER + "0\tn02084071\tdog.n.01\t5\n1\tn02084071\tdog.n.01\t5\n", "line 4: n02084071 stands there twice"),
         (HEADER + "\n", "line 3"),
+        (HEADER + "0\tn02084071\tdog.n.01\t" + "9" * 5000 + "\n", "line 3: '9+' is no count"),
+        (ONE + "# dalmatians are dogs\n", "line 4: below the labels only '# rollup'"),
+        (ONE + "# rollup\tn02110341\tdalmatian.n.02\t3\tn02121620\n", "line 4: 'n02121620' is none of the labels"),
+        (ONE + "# rollup\tn02084071\tdog.n.01\t3\tn02084071\n", "line 4: n02084071 stands there twice"),
+        (ONE + "# rollup\tn02110341\tdalmatian.n.02\t-\tn02084071\n", "line 4: '-' is no count"),
     ],
 )
 def test_malformed_files_are_refused(tmp_path, text, message):
