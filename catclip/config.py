@@ -85,7 +85,7 @@ class VocabConfig:
     rule: str = "default"  # default | reference, as CatLIP published it
     tau: int = 500
     out: str = "vocab.tsv"
-    workers: int = 2
+    workers: Any = None  # processes; null: one a core; ray: a Ray cluster
 
 
 @dataclass

@@ -1,171 +1,124 @@
-"""How often each synset occurs in a corpus, and the vocabulary that comes of it. One process or one per file."""
+"""How often each synset occurs in a corpus, and the vocabulary that comes of it."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any
 
+from catclip.captions.cluster import connect, count_on_ray
+from catclip.captions.corpus import CorpusCounts
 from catclip.captions.extract import SynsetExtractor
+from catclip.captions.journal import Journal
 from catclip.captions.lexicon import lexicon_version
-from catclip.captions.sources import Skipped, expand, read_captions
+from catclip.captions.parts import PART_SIZE, SLOW_PART_SIZE, Counting, Part, PartProgress, divide, part_size
+from catclip.captions.processes import count_in_processes
+from catclip.captions.sources import weighted_files
+from catclip.captions.texts import from_python, present
 from catclip.captions.vocabulary import Vocabulary
 from catclip.errors import UserError, check_choice
 
 TAUS = (5, 10, 20, 50, 100, 500)
 CAPTION_MODES = ("first", "sample", "all")
-_REPORT_EVERY = 10_000  # captions
+RAY = "ray"
+_BATCH = 8192  # captions
 
-Progress = Callable[[int, int], None]  # (captions, files) counted since the last call
-
-
-@dataclass
-class CorpusCounts:
-    """What counting a corpus gives. Adding two gives the counts of both corpora.
-
-    Attributes:
-        tau: `coverage` is known up to this threshold.
-        counts: synset → occurrences, repeats within a caption included.
-        captions: captions read.
-        labelled: captions with at least one label.
-        skipped: reason → samples that gave no caption.
-        rare: label set → captions, for captions all of whose labels were rarer than `tau` when they were counted. The
-            others are covered at every threshold, since counts only grow, so that most captions need not be kept.
-    """
-
-    tau: int = max(TAUS)
-    counts: Counter[str] = field(default_factory=Counter)
-    captions: int = 0
-    labelled: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    rare: Counter[frozenset[str]] = field(default_factory=Counter)
-
-    def add(self, labels: list[str]) -> None:
-        """Count one caption's labels."""
-        self.captions += 1
-        if not labels:
-            return
-        self.labelled += 1
-        counts = self.counts
-        for label in labels:
-            counts[label] += 1
-        if all(counts[label] < self.tau for label in labels):
-            self.rare[frozenset(labels)] += 1
-
-    def merge(self, other: "CorpusCounts") -> None:
-        """Add the counts of another corpus to these."""
-        assert self.tau == other.tau
-        self.counts.update(other.counts)
-        self.captions += other.captions
-        self.labelled += other.labelled
-        self.skipped.update(other.skipped)
-        self.rare.update(other.rare)
-
-    def size(self, tau: int) -> int:
-        """Return how many synsets occur at least `tau` times."""
-        return sum(count >= tau for count in self.counts.values())
-
-    def coverage(self, tau: int) -> float:
-        """Return the share of captions with a label that occurs at least `tau` times in the corpus."""
-        assert tau <= self.tau, f"counted for thresholds up to {self.tau}"
-        lost = sum(n for labels, n in self.rare.items() if all(self.counts[label] < tau for label in labels))
-        return (self.labelled - lost) / self.captions if self.captions else 0.0
+# (captions, bytes of the files) counted since the last call, and the bytes of all files, None where that is unknown.
+Progress = Callable[[int, int, int | None], None]
 
 
-def count(
-    captions: Iterable[str | Skipped],
-    extractor: SynsetExtractor,
-    tau: int = max(TAUS),
-    progress: Progress | None = None,
-) -> CorpusCounts:
+def count(captions: Iterable[str], extractor: SynsetExtractor, tau: int = max(TAUS)) -> CorpusCounts:
     """Count the synsets of captions, holding one batch of them at a time."""
-    corpus = CorpusCounts(tau)
-
-    def present() -> Iterator[str]:
-        for caption in captions:
-            if isinstance(caption, Skipped):
-                corpus.skipped[caption.reason] += 1
-            else:
-                yield caption
-
-    for labels in extractor.stream(present()):
-        corpus.add(labels)
-        if progress and corpus.captions % _REPORT_EVERY == 0:
-            progress(_REPORT_EVERY, 0)
-    if progress:
-        progress(corpus.captions % _REPORT_EVERY, 0)
+    corpus = CorpusCounts(extractor.synsets, tau)
+    captions = iter(captions)
+    while batch := list(islice(captions, _BATCH)):
+        column, skipped, _ = present(from_python(batch), "empty caption")
+        corpus.skipped.update(skipped)
+        corpus.add(column, extractor.label_column(column))
     return corpus
 
 
 def count_files(
-    sources: str | Iterable[str],
+    sources: Any,
     extractor: SynsetExtractor,
     *,
     caption_key: str | None = None,
     captions: str = "first",
     tau: int = max(TAUS),
-    workers: int = 1,
+    workers: int | str | None = 1,
     progress: Progress | None = None,
+    journal: Journal | None = None,
 ) -> CorpusCounts:
     """Count the synsets of all captions in some files. The result does not depend on `workers`.
 
     Args:
-        sources: patterns as `catclip.captions.sources.expand` takes them.
+        sources: patterns and weights, as `catclip.captions.sources.weighted_files` takes them.
         extractor: gives a caption's labels.
         caption_key: column or key of the captions; None finds the usual ones.
         captions: of a sample's list of captions count the ``first`` only, or each (``all``; ``sample``, which trains on
             each in turn, counts each too).
-        tau: make `coverage` known up to this threshold.
-        workers: processes; each counts whole files.
-        progress: is told of captions and files as they are counted.
+        tau: make `CorpusCounts.coverage` known up to this threshold.
+        workers: processes, each of which counts parts of files; None for one a core; ``ray`` for a Ray cluster.
+        progress: is told of captions and bytes as they are counted.
+        journal: keeps what is counted; what it has kept before is not counted again.
 
     Raises:
-        UserError: no file matches, or one cannot be read as captions.
+        UserError: no file matches, or one cannot be read as captions; `workers` is none of the above; another process
+            uses the journal.
     """
     check_choice("data.captions", captions, CAPTION_MODES)
-    files = expand(sources)
-    work = _CountFile(extractor, caption_key, captions == "first", tau)
-    corpus = CorpusCounts(tau)
-    if workers < 2 or len(files) == 1:
-        for file in files:
-            corpus.merge(work(file, progress))
-            if progress:
-                progress(0, 1)
-        return corpus
-    with ProcessPoolExecutor(min(workers, len(files)), initializer=_set_work, initargs=(work,)) as pool:
-        try:
-            for done in as_completed([pool.submit(_do_work, file) for file in files]):
-                part = done.result()
-                corpus.merge(part)
-                if progress:
-                    progress(part.captions, 1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    processes = _processes(workers)
+    parts, unit = divide(weighted_files(sources), _part_size(extractor))
+    counting = Counting(extractor, caption_key, captions == "first", tau, unit)
+    corpus = CorpusCounts(extractor.synsets, tau, unit)
+    fingerprints = counting.fingerprints(parts)
+    done = journal.restore(fingerprints, corpus) if journal else set()
+    left = [(part, key) for part, key in zip(parts, fingerprints, strict=True) if key not in done]
+
+    sizes = [part_size(part) for part in parts]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+
+    def report(captions: int, size: int) -> None:
+        if progress:
+            progress(captions, size, total)
+
+    report(0, sum(size or 0 for size, key in zip(sizes, fingerprints, strict=True) if key in done))
+    with closing(_count_parts(counting, [part for part, _ in left], processes, report)) as counted:
+        for place, part_counts in counted:
+            corpus.merge(part_counts)
+            if journal:
+                journal.add(left[place][1], part_counts, corpus)
     return corpus
 
 
-@dataclass(frozen=True)
-class _CountFile:
-    extractor: SynsetExtractor
-    caption_key: str | None
-    first_only: bool
-    tau: int
-
-    def __call__(self, file: str, progress: Progress | None = None) -> CorpusCounts:
-        return count(read_captions(file, self.caption_key, self.first_only), self.extractor, self.tau, progress)
-
-
-_work: _CountFile | None = None  # a worker process's own, so that its extractor's memory lasts from file to file
+def _processes(workers: int | str | None) -> int | None:
+    """Return how many processes count here; None where a Ray cluster does."""
+    if workers == RAY:
+        connect()  # or say what is missing
+        return None
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not isinstance(workers, int) or workers < 1:
+        raise UserError(f"workers={workers}: give a number of processes, null for one a core, or {RAY}.")
+    return workers
 
 
-def _set_work(work: _CountFile) -> None:
-    global _work
-    _work = work
+def _part_size(extractor: SynsetExtractor) -> int:
+    is_model = extractor.rule == "default" and extractor.tagger.partition(":")[0] in ("nltk", "spacy")
+    return SLOW_PART_SIZE if is_model else PART_SIZE
 
 
-def _do_work(file: str) -> CorpusCounts:
-    assert _work is not None
-    return _work(file)
+def _count_parts(
+    counting: Counting, parts: Sequence[Part], processes: int | None, report: PartProgress
+) -> Generator[tuple[int, CorpusCounts], None, None]:
+    """Yield (place in `parts`, its counts), in the order in which they are done."""
+    if processes is None:
+        yield from count_on_ray(counting, parts, report)
+    elif processes > 1 and len(parts) > 1:
+        yield from count_in_processes(counting, parts, processes, report)
+    else:
+        for place, part in enumerate(parts):
+            yield place, counting.count(part, report)
 
 
 def make_vocabulary(corpus: CorpusCounts, extractor: SynsetExtractor, tau: int, created_from: str) -> Vocabulary:

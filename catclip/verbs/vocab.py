@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from catclip.captions.count import TAUS, CorpusCounts, count_files, make_vocabulary
 from catclip.captions.extract import SynsetExtractor
-from catclip.captions.sources import expand
+from catclip.captions.journal import Journal
+from catclip.captions.sources import describe
 from catclip.errors import UserError
+from catclip.files import writing
 
 if TYPE_CHECKING:
     from catclip.captions.vocabulary import Vocabulary
     from catclip.config import VocabConfig
+
+STOPPED_EARLY = 75  # exit code: a signal came; the same command goes on from what was counted
 
 
 def run(config: VocabConfig) -> None:
@@ -29,40 +37,79 @@ def run(config: VocabConfig) -> None:
     if config.tau < 1:
         raise UserError(f"tau={config.tau}: a label must occur at least once.")
     start = time.perf_counter()
-    patterns = [config.data.sources] if isinstance(config.data.sources, str) else list(config.data.sources)
-    files = expand(patterns)
     extractor = SynsetExtractor(config.rule, config.captions.tagger, config.captions.sense)
-    corpus = _count_with_progress(console, config, files, extractor)
-    vocabulary = make_vocabulary(corpus, extractor, config.tau, " ".join(map(str, patterns)))
-    vocabulary.save(out)
+    with _signals_raised(), Journal(out.with_name(f"{out.name}.parts")) as journal:
+        try:
+            corpus = _count_with_progress(console, config, extractor, journal)
+            vocabulary = make_vocabulary(corpus, extractor, config.tau, describe(config.data.sources))
+            with writing(out):
+                vocabulary.save(out)
+            journal.remove()
+        except _Signal as stop:
+            print(f"Stopped by {stop}. {_kept(journal)}", file=sys.stderr)
+            sys.exit(STOPPED_EARLY)
+        except UserError as error:
+            raise UserError(f"{error} {_kept(journal)}".rstrip()) from error
     console.print(summary(corpus, vocabulary))
     console.print(f"Wrote {len(vocabulary):,} labels to {out} in {time.perf_counter() - start:.1f} s.", markup=False)
 
 
+def _kept(journal: Journal) -> str:
+    return (
+        f"What was counted is kept in {journal.folder}, where the same command goes on." if journal.holds_counts else ""
+    )
+
+
+class _Signal(BaseException):
+    """A signal that asks to stop; `str()` of it is its name."""
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Raise `_Signal` where a signal asks this process to stop."""
+
+    def stop(number: int, _: object) -> None:
+        raise _Signal(signal.Signals(number).name)
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _count_with_progress(
-    console: Console, config: VocabConfig, files: list[str], extractor: SynsetExtractor
+    console: Console, config: VocabConfig, extractor: SynsetExtractor, journal: Journal
 ) -> CorpusCounts:
     columns = (
         SpinnerColumn(),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("files, {task.fields[captions]:,} captions"),
-        TimeElapsedColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[captions]:,} captions, {task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("counting", total=len(files), captions=0)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("counting", total=None, captions=0, rate=0.0)
+        start = time.perf_counter()
+        captions = 0
 
-        def progress(captions: int, done: int) -> None:
-            bar.update(task, advance=done, captions=bar.tasks[0].fields["captions"] + captions)
+        def progress(more: int, size: int, total: int | None) -> None:
+            nonlocal captions
+            captions += more
+            rate = captions / (time.perf_counter() - start)
+            bar.update(task, advance=size, total=total, captions=captions, rate=rate)
 
         return count_files(
-            files,
+            config.data.sources,
             extractor,
             caption_key=config.data.caption_key,
             captions=config.data.captions,
             tau=max(*TAUS, config.tau),
             workers=config.workers,
             progress=progress,
+            journal=journal,
         )
 
 
