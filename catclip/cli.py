@@ -20,9 +20,11 @@ VERBS = {
     "demo": "the whole road on drawn pictures, beside CLIP, in minutes",
     "data glyphs": "draw the embedded data set: pictures, captions, true objects",
     "vocab": "captions -> synset vocabulary, pruned at tau",
+    "label": 'why a caption has its labels: explain="two dogs on a couch"',
     "pretrain": "train a backbone: objective=categorical or contrastive",
     "compare": "train several objectives on the same batches, side by side",
     "probe": "linear probe of a run's frozen features on labelled pictures",
+    "bench captions": "how good the labels of captions are",
     "doctor": "what is installed here, and what works",
 }
 
@@ -53,7 +55,7 @@ def main() -> None:
 def usage() -> str:
     """What `catclip --help` prints."""
     lines = ["catclip VERB [key=value ...]", ""]
-    lines += [f"  {verb:<13}{line}" for verb, line in VERBS.items()]
+    lines += [f"  {verb:<16}{line}" for verb, line in VERBS.items()]
     lines += [
         "",
         "`catclip VERB --cfg job` prints a verb's configuration: every key can be set.",
@@ -134,8 +136,17 @@ def _config_path(name: str) -> str:
 def _quote_pattern(argument: str) -> str:
     """Quote a shard pattern, whose braces and brackets Hydra would take for a mapping or a list: a-{000..331}.tar."""
     key, equals, value = argument.partition("=")
+    if key == "explain":  # a caption, in which commas, colons, braces and quotes are text
+        return f"{key}={_quoted(value)}"
     pattern = re.fullmatch(r"[^'\"\[{,]+(\{[^{},]*\.\.[^{},]*\}|\[[^\[\],]+\])[^'\",]*", value)
     return f"{key}='{value}'" if equals and pattern else argument
+
+
+def _quoted(text: str) -> str:
+    """Any text as a string of Hydra's grammar that is no interpolation of OmegaConf's either."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    text = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), text)
+    return f"'{text}'"
 
 
 def _register_schema() -> None:
@@ -148,9 +159,11 @@ def _register_schema() -> None:
         "demo": config.DemoConfig,
         "data_glyphs": config.GlyphsConfig,
         "vocab": config.VocabConfig,
+        "label": config.LabelConfig,
         "pretrain": config.PretrainConfig,
         "compare": config.CompareConfig,
         "probe": config.ProbeConfig,
+        "bench_captions": config.BenchCaptionsConfig,
         "doctor": config.DoctorConfig,
     }
     for name, schema in verbs.items():

@@ -140,3 +140,21 @@ class ProbeConfig:
 @dataclass
 class DoctorConfig:
     """`doctor` takes no options."""
+
+
+@dataclass
+class LabelConfig:
+    explain: str | None = None  # a caption
+    data: DataConfig = MISSING
+    captions: CaptionsConfig = field(default_factory=CaptionsConfig)
+    rule: str = "default"  # default | reference, as CatLIP published it
+
+
+@dataclass
+class BenchCaptionsConfig:
+    quality: bool = True  # the labels against their targets
+    captions: str | None = None  # Flickr30k's, one a line: the last `count` are judged
+    count: int = 20000
+    pipeline: str = "en_core_web_sm"  # spaCy's, one of the two taggers to agree with
+    coco: str | None = "benchmarks/coco80.tsv"
+    out: str | None = None  # default: runs/bench_captions/<time>

@@ -58,13 +58,13 @@ class Candidate(NamedTuple):
 
     Attributes:
         place: from 1, in WordNet's order.
-        count: how often the lemma has this sense in WordNet's sense-tagged texts.
+        times: how often the lemma has this sense in WordNet's sense-tagged texts.
         visibility: how likely a picture shows it (see `visibilities`).
     """
 
     place: int
     wnid: str
-    count: int
+    times: int
     visibility: float
 
 
@@ -74,6 +74,7 @@ class Senses:
     def __init__(self, lexicon: Lexicon, sense: str) -> None:
         self.lexicon = lexicon
         self.sense = sense
+        self._candidates: dict[str, list[Candidate]] = {}
 
     def read(self, form: str, lemma: str) -> Reading:
         """Return how a form of a lemma is read; no label where the reviewed table says so, or for a person's name."""
@@ -104,8 +105,13 @@ class Senses:
 
     def candidates(self, lemma: str) -> list[Candidate]:
         """Return a noun lemma's senses, those first that the choice prefers, the reviewed table aside."""
+        if lemma not in self._candidates:
+            self._candidates[lemma] = self._find_candidates(lemma)
+        return self._candidates[lemma]
+
+    def _find_candidates(self, lemma: str) -> list[Candidate]:
         places = zip(self.lexicon.senses(lemma), visibilities(self.lexicon, lemma), strict=True)
-        found = [Candidate(place, wnid, count, seen) for place, ((wnid, count), seen) in enumerate(places, 1)]
+        found = [Candidate(place, wnid, times, seen) for place, ((wnid, times), seen) in enumerate(places, 1)]
         return found if self.sense == "first" else sorted(found, key=lambda each: -each.visibility)
 
     @cached_property
