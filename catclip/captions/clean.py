@@ -26,6 +26,7 @@ _NOISE = re.compile(
 # A word with inner hyphens and apostrophes, but for the possessive 's, which is a token; else something with digits in
 # it; else one sign. Bounded and possessive, so that no input makes it slow.
 _TOKEN = re.compile(r"[^\W\d_]++(?:(?!'[sS]\b)['-]{1,2}+[^\W\d_]++){0,7}+(?!\w)|'[sS]\b|\w+(?:[.,:]\d+){0,7}|[^\w\s]")
+SENTENCE_BREAKS = (".", "!", "?", ":", "|")  # after these a word has a capital whatever it is
 # Noise leaves this sign behind: the words on its two sides are no neighbours.
 _GAP = " | "
 

@@ -4,12 +4,14 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from catclip.captions.clean import clean, published_clean, published_tokenize, tokenize
+from catclip.captions.clean import SENTENCE_BREAKS, clean, published_clean, published_tokenize, tokenize
+from catclip.captions.columns import ColumnLabeller, ColumnLabels
 from catclip.captions.lexicon import Lexicon, load_lexicon
 from catclip.captions.senses import Reading, Senses
 from catclip.captions.taggers import FUNCTION_WORDS, AnyWordTagger, LexiconTagger, NltkTagger, SpacyTagger, Tagger
@@ -37,20 +39,8 @@ _QUALIFIERS = _words(
 )
 _FUNCTION_WORDS = frozenset(word for words in FUNCTION_WORDS.values() for word in words.split())
 _NO_START = _FUNCTION_WORDS - _NUMBERS - _words("can us")  # three-piece suit, can opener, US Army
+_BATCH = 1 << 14  # captions
 _LONGEST = 64  # characters in a word; WordNet's longest has 45
-
-
-class ColumnLabels(NamedTuple):
-    """The labels of a column of B captions, ragged.
-
-    Attributes:
-        ids: int32 [N], places in `SynsetExtractor.synsets`, captions one after the other, in the order of their words,
-            repeats kept.
-        offsets: int64 [B+1]; caption b has ``ids[offsets[b] : offsets[b + 1]]``.
-    """
-
-    ids: np.ndarray
-    offsets: np.ndarray
 
 
 class Match(NamedTuple):
@@ -101,7 +91,11 @@ class SynsetExtractor:
 
     def extract_many(self, captions: Iterable[str]) -> list[list[str]]:
         """Return for each caption what calling the extractor gives."""
-        return list(self.stream(captions))
+        captions = iter(captions)
+        found: list[list[str]] = []
+        while batch := list(islice(captions, _BATCH)):
+            found += self._extract_batch(batch)
+        return found
 
     def stream(self, captions: Iterable[str]) -> Iterator[list[str]]:
         """Yield for each caption what calling the extractor gives, holding no more than a batch of them."""
@@ -116,13 +110,66 @@ class SynsetExtractor:
 
     def label_column(self, captions: pa.Array | pa.ChunkedArray) -> ColumnLabels:
         """Label an Arrow column of strings without making a Python object of each; a null has no labels."""
-        labels = self.extract_many(caption or "" for caption in captions.to_pylist())
-        ids = np.array([self._ids[wnid] for found in labels for wnid in found], np.int32)
-        return ColumnLabels(ids, np.cumsum([0, *map(len, labels)], dtype=np.int64))
+        chunks = captions.chunks if isinstance(captions, pa.ChunkedArray) else [captions]
+        parts = [self._label_chunk(chunk.cast(pa.large_string())) for chunk in chunks]
+        counts = [np.diff(part.offsets) for part in parts]
+        ids = np.concatenate([np.zeros(0, np.int32), *(part.ids for part in parts)])
+        return ColumnLabels(ids, np.concatenate([[0], np.cumsum(np.concatenate([*counts, np.zeros(0, np.int64)]))]))
+
+    # ---- columns ------------------------------------------------------------------------------------------------
+
+    def _extract_batch(self, captions: list[str]) -> list[list[str]]:
+        try:
+            column = pa.array(captions, pa.large_string())
+        except UnicodeEncodeError:  # half of a surrogate pair, which Arrow cannot hold
+            return list(self.stream(captions))
+        if self._columns is None:
+            return list(self.stream(captions))
+        labels = self._label_chunk(column)
+        names = self._synset_array[labels.ids].tolist()
+        bounds = labels.offsets.tolist()
+        return [names[start:stop] for start, stop in pairwise(bounds)]
+
+    def _label_chunk(self, captions: pa.LargeStringArray) -> ColumnLabels:
+        if self._columns is None:
+            labels = list(self.stream(caption or "" for caption in captions.to_pylist()))
+            ids = np.array([self._ids[wnid] for found in labels for wnid in found], np.int32)
+            return ColumnLabels(ids, np.cumsum([0, *map(len, labels)], dtype=np.int64))
+        if captions.null_count:
+            captions = captions.fill_null("")
+        _, offsets, data = captions.buffers()
+        first = captions.offset
+        return self._columns.label(
+            np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, np.int64)[first : first + len(captions) + 1]
+        )
+
+    @cached_property
+    def _columns(self) -> ColumnLabeller | None:
+        if isinstance(self._tagger, LexiconTagger):
+            return ColumnLabeller(self, self._tagger)
+        return ColumnLabeller(self, None) if isinstance(self._tagger, AnyWordTagger) else None
+
+    @cached_property
+    def _synset_array(self) -> np.ndarray:
+        return np.array(self.synsets, object)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {wnid: i for i, wnid in enumerate(self.synsets)}
+
+    def word_id(self, word: str) -> int:
+        """Return the place in `synsets` of a word's label, -1 for none."""
+        wnid = self.read(word).wnid
+        return self._ids[wnid] if wnid else -1
+
+    def starts_multiword(self, word: str) -> bool:
+        """Return whether a multiword noun may start with this word."""
+        return _first_part(word) in self._multiword_starts
+
+    def multiword_id(self, words: list[str], nouns: list[bool]) -> tuple[int, int]:
+        """Return the number of words and the place in `synsets` of the longest multiword noun that starts `words`."""
+        length, wnid = self._multiword_at(words, nouns, 0)
+        return (length, self._ids[wnid]) if wnid else (0, -1)
 
     # ---- default rule -------------------------------------------------------------------------------------------
 
@@ -217,6 +264,8 @@ class SynsetExtractor:
         lemma = self._multiword_lemma("_".join(words).lower().replace("-", "_").replace("_'s", "'s"))
         if not lemma and len(words) == 2 and all(nouns) and min(map(len, words)) > 2:
             lemma = self.lexicon.noun_lemma("".join(words))
+            if lemma and len(lemma) < len(words[0]) + 3:  # a man uses a tool, but no manus
+                lemma = None
         return lemma
 
     def _multiword_lemma(self, joined: str) -> str | None:
@@ -294,6 +343,6 @@ def _lower_but_names(tokens: list[str]) -> list[str]:
     capital[0] = capital[0] and words[0] not in _FUNCTION_WORDS
     for i in range(1, len(tokens)):
         beside = capital[i - 1] or (i + 1 < len(tokens) and capital[i + 1])
-        if capital[i] and beside and tokens[i].istitle() and tokens[i - 1] not in (".", "!", "?", ":", "|"):
+        if capital[i] and beside and tokens[i].istitle() and tokens[i - 1] not in SENTENCE_BREAKS:
             words[i] = tokens[i]
     return words

@@ -148,6 +148,10 @@ class Lexicon:
         verb, adj, adv = (int(count) if count else None for count in (rest or "\t\t").split("\t"))
         return Counts(noun, verb, adj, adv)
 
+    def irregular_nouns(self) -> list[str]:
+        """Return the forms that morphy(7WN) lists with their base rather than takes apart: geese, men, wolves."""
+        return list(self._noun_exceptions)
+
     # ---- synsets ------------------------------------------------------------------------------------------------
 
     def lemmas(self, wnid: str) -> list[str]:

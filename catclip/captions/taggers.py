@@ -153,9 +153,10 @@ class LexiconTagger:
         return self._decisions.setdefault(key, word.noun if _log_odds(word, before, after) > 0 else word.otherwise)
 
     def _look_up(self, token: str) -> _Word:
-        return self._words.setdefault(token, self._judge(token.lower()))
+        return self._words.setdefault(token, self.judge(token.lower()))
 
-    def _judge(self, word: str) -> _Word:
+    def judge(self, word: str) -> _Word:
+        """Return what is known of a lower-case word before its neighbours are seen."""
         if word in _CLASS:
             return _Word(_CLASS[word])
         if not word[0].isalpha():
