@@ -109,12 +109,13 @@ def _spans_of_row_groups(path: str, info: FileInfo, rows: int) -> list[tuple[Spa
         raise UserError(f"{path} cannot be read: {error}") from error
     assert info.size is not None
     spans: list[tuple[Span | None, int | None]] = []
-    start, held = 0, 0
+    start, before, seen = 0, 0, 0  # row group and row of the span, rows so far
     for group in range(metadata.num_row_groups):
-        held += metadata.row_group(group).num_rows
-        if held >= rows or group == metadata.num_row_groups - 1:
-            spans.append((Span(start, group + 1), info.size * held // max(1, metadata.num_rows)))
-            start, held = group + 1, 0
+        seen += metadata.row_group(group).num_rows
+        if seen - before >= rows or group == metadata.num_row_groups - 1:
+            first, end = (info.size * row // max(1, metadata.num_rows) for row in (before, seen))
+            spans.append((Span(start, group + 1), end - first))
+            start, before = group + 1, seen
     return spans or [(None, info.size)]
 
 

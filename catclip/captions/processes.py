@@ -5,7 +5,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
@@ -64,6 +64,8 @@ class _Worker:
         context = get_context("spawn")
         self.channel, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(counting, theirs), daemon=True)
+        # A process inherits what is blocked. Starting multiprocessing's tracker unblocks it, so that comes first.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
         try:
             self.process.start()
