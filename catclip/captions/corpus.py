@@ -11,6 +11,7 @@ import pyarrow as pa
 from catclip.captions.examples import Examples
 from catclip.captions.extract import ColumnLabels
 from catclip.captions.rare import RareCaptions
+from catclip.captions.sample import CaptionSample
 
 MOST_LABELS = 64  # in `CorpusCounts.lengths`; captions with more count there
 
@@ -33,6 +34,7 @@ class CorpusCounts:
         rare: the captions all of whose labels occur less than `tau` times. The others have a label at every threshold,
             so that they need not be kept.
         examples: a few captions for each synset.
+        sample: the labels of many captions, to see what any vocabulary makes of them.
     """
 
     def __init__(self, synsets: Sequence[str], tau: int, unit: int = 1) -> None:
@@ -44,6 +46,7 @@ class CorpusCounts:
         self.skipped = Counter[str]()
         self.rare = RareCaptions()
         self.examples = Examples(len(synsets))
+        self.sample = CaptionSample()
 
     # ---- counting -----------------------------------------------------------------------------------------------
 
@@ -56,7 +59,7 @@ class CorpusCounts:
             captions: strings [B].
             labels: theirs.
             weight: of each caption, in units.
-            keys: uint64 [B], by which `examples` are chosen; None for no examples.
+            keys: uint64 [B], by which `examples` and `sample` are chosen; None for neither.
         """
         lengths = np.diff(labels.offsets)
         self.label_units += weight * np.bincount(labels.ids, minlength=len(self.synsets))
@@ -64,6 +67,7 @@ class CorpusCounts:
         self.rare.add(labels, weight, self.label_units >= self.tau * self.unit)
         if keys is not None:
             self.examples.add(captions, labels, keys)
+            self.sample.add(labels, weight, keys)
 
     def merge(self, other: "CorpusCounts") -> None:
         """Add the counts of another corpus, of the same synsets, tau and unit, to these."""
@@ -73,6 +77,7 @@ class CorpusCounts:
         self.skipped.update(other.skipped)
         self.rare.merge(other.rare, self.label_units >= self.tau * self.unit)
         self.examples.merge(other.examples)
+        self.sample.merge(other.sample)
 
     # ---- what was counted ---------------------------------------------------------------------------------------
 
@@ -135,6 +140,7 @@ class CorpusCounts:
             "length_units": self.length_units,
             **self.rare.arrays(),
             **self.examples.arrays(),
+            **self.sample.arrays(),
         }
 
     @classmethod
@@ -147,4 +153,5 @@ class CorpusCounts:
         corpus.skipped.update(about["skipped"])
         corpus.rare = RareCaptions.from_arrays(arrays)
         corpus.examples = Examples.from_arrays(arrays, len(synsets))
+        corpus.sample = CaptionSample.from_arrays(arrays)
         return corpus

@@ -8,6 +8,7 @@ from typing import Any
 
 from catclip.captions.cluster import connect, count_on_ray
 from catclip.captions.corpus import CorpusCounts
+from catclip.captions.examples import caption_keys
 from catclip.captions.extract import SynsetExtractor
 from catclip.captions.journal import Journal
 from catclip.captions.lexicon import lexicon_version
@@ -34,7 +35,7 @@ def count(captions: Iterable[str], extractor: SynsetExtractor, tau: int = max(TA
     while batch := list(islice(captions, _BATCH)):
         column, skipped, _ = present(from_python(batch), "empty caption")
         corpus.skipped.update(skipped)
-        corpus.add(column, extractor.label_column(column))
+        corpus.add(column, extractor.label_column(column), keys=caption_keys(0, corpus.captions, len(column)))
     return corpus
 
 
