@@ -1,6 +1,7 @@
 """Writing files so that a kill or a full disk never leaves half of one."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,34 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"The disk is full: {path} cannot be written. Free some space and try again.") from error
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def locked(folder: Path, use: str) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if it does not exist. The lock ends with the process.
+
+    Args:
+        folder: what to lock.
+        use: what another process then does there, for the message.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"Another process {use} {folder}. Wait for it, or choose another folder.") from None
+        except OSError as error:
+            # Some network file systems know no locks on folders: there the user has to take care.
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -13,6 +14,7 @@ from catclip.config import PretrainConfig, RunConfig
 from catclip.data.loader import HeldOutBatches, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
 from catclip.errors import UserError, check_choice
+from catclip.files import locked
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.checkpoint import list_checkpoints, step_of
@@ -90,7 +92,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         label: what the progress bar says.
 
     Raises:
-        UserError: what `fit` and the builders of its parts raise.
+        UserError: another process trains in one of the folders; what `fit` and the builders of its parts raise.
     """
     config = next(iter(configs.values()))
     for each in configs.values():
@@ -102,7 +104,23 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         name: build_objective(each.objective, each.backbone, pairs, each.run.seed) for name, each in configs.items()
     }
     evaluators = build_evaluators(objectives, config, device)
+    with ExitStack() as locks:
+        for folder in folders.values():
+            locks.enter_context(locked(folder, "trains in"))
+        runs = _make_runs(configs, folders, objectives, evaluators, steps, device)
+        _fit(runs, pairs, config, steps, label)
+    return runs
 
+
+def _make_runs(
+    configs: Mapping[str, PretrainConfig],
+    folders: Mapping[str, Path],
+    objectives: Mapping[str, Objective],
+    evaluators: Mapping[str, list[Evaluator]],
+    steps: int,
+    device: torch.device,
+) -> list[Run]:
+    """Each run, fresh or at the last step of which all have a checkpoint."""
     run_folders = {name: RunFolder(folders[name], each) for name, each in configs.items()}
     start = common_step(run_folders.values())
     runs = []
@@ -114,14 +132,18 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         run = Run(name, run_folders[name], trainer, tracker, evaluators[name])
         run.resume(start)
         runs.append(run)
+    return runs
 
+
+def _fit(runs: list[Run], pairs: Pairs, config: PretrainConfig, steps: int, label: str) -> None:
+    trainers = [run.trainer for run in runs]
+    start = trainers[0].step_number
     batches = TrainingBatches(
-        pairs, [objective.targets for objective in objectives.values()], config.data,
+        pairs, [trainer.objective.targets for trainer in trainers], config.data,
         config.backbone.image_size, config.run.batch, config.run.seed,
     )  # fmt: skip
-    loader = Loader(
-        batches, start, steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=device.type == "cuda"
-    )
+    pin = trainers[0].device.type == "cuda"
+    loader = Loader(batches, start, steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin)
     # The share of unreadable samples is judged over the whole run, whatever part of it this is.
     loader.samples, loader.bad = start * config.run.batch, Counter(runs[0].skipped)
     console = TrainingConsole(steps, start, label=label)
@@ -135,7 +157,6 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         keep=config.run.keep,
         console=console,
     )
-    return runs
 
 
 def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: Loader) -> None:

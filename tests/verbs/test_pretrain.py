@@ -52,6 +52,24 @@ def test_a_done_run_is_left_as_it_is(glyphs, tmp_path, capsys):
         pretrain.run(config_for(glyphs, tmp_path / "run", steps=2, batch=4))
 
 
+def test_a_folder_in_which_another_process_trains_is_refused(glyphs, tmp_path):
+    config = config_for(glyphs, tmp_path / "run")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from pathlib import Path; from catclip.files import locked\n"
+         "with locked(Path(sys.argv[1]), 'trains in'): print(1, flush=True); sys.stdin.read()", tmp_path / "run"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(UserError, match=r"Another process trains in .*run\. Wait for it"):
+        pretrain.run(config)
+    assert list((tmp_path / "run").iterdir()) == []
+    holder.kill()  # the lock is gone with the process that held it
+    holder.communicate()
+    pretrain.run(config)
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
 def test_a_folder_name_with_brackets_is_shown_as_it_is(glyphs, tmp_path, capsys):
     pretrain.run(config_for(glyphs, tmp_path / "a[red]b[/x]", steps=1))
     assert "a[red]b[/x]" in capsys.readouterr().out.replace("\n", "")
