@@ -16,6 +16,24 @@ from catclip.captions.sample import CaptionSample
 MOST_LABELS = 64  # in `CorpusCounts.lengths`; captions with more count there
 
 
+class Settled:
+    """What some parts of a corpus settle for the others: which synsets are frequent, which keys are too large.
+
+    What the others leave out because of it, they leave out rightly only if they are merged with those parts.
+    """
+
+    def __init__(self, synsets: int) -> None:
+        self.label_units = np.zeros(synsets, np.int64)
+        self.examples = Examples(synsets)
+        self.sample = CaptionSample()
+
+    def add(self, part: "CorpusCounts") -> None:
+        """Learn from the counts of a part."""
+        self.label_units += part.label_units
+        self.examples.leave_out(part.examples)
+        self.sample.merge(part.sample)
+
+
 class CorpusCounts:
     """What counting a corpus gives. Merging two gives the counts of both corpora; the order makes no difference.
 
@@ -26,6 +44,7 @@ class CorpusCounts:
         synsets: the WNIDs that the ids of labels stand for, sorted.
         tau: `coverage` will be known up to this threshold.
         unit: into how many units a caption of weight 1 is divided; all weights are whole numbers of units.
+        settled: by other parts of the corpus, with which these counts are going to be merged.
 
     Attributes:
         label_units: int64 [S], occurrences of each synset in units, repeats within a caption included.
@@ -37,7 +56,7 @@ class CorpusCounts:
         sample: the labels of many captions, to see what any vocabulary makes of them.
     """
 
-    def __init__(self, synsets: Sequence[str], tau: int, unit: int = 1) -> None:
+    def __init__(self, synsets: Sequence[str], tau: int, unit: int = 1, settled: Settled | None = None) -> None:
         self.synsets = synsets
         self.tau = tau
         self.unit = unit
@@ -47,6 +66,11 @@ class CorpusCounts:
         self.rare = RareCaptions()
         self.examples = Examples(len(synsets))
         self.sample = CaptionSample()
+        self._elsewhere: np.ndarray | int = 0  # occurrences in units
+        if settled:
+            self._elsewhere = settled.label_units.copy()
+            self.examples.leave_out(settled.examples)
+            self.sample.leave_out(settled.sample)
 
     # ---- counting -----------------------------------------------------------------------------------------------
 
@@ -64,7 +88,7 @@ class CorpusCounts:
         lengths = np.diff(labels.offsets)
         self.label_units += weight * np.bincount(labels.ids, minlength=len(self.synsets))
         self.length_units += weight * np.bincount(np.minimum(lengths, MOST_LABELS), minlength=MOST_LABELS + 1)
-        self.rare.add(labels, weight, self.label_units >= self.tau * self.unit)
+        self.rare.add(labels, weight, self._frequent())
         if keys is not None:
             self.examples.add(captions, labels, keys)
             self.sample.add(labels, weight, keys)
@@ -75,9 +99,12 @@ class CorpusCounts:
         self.label_units += other.label_units
         self.length_units += other.length_units
         self.skipped.update(other.skipped)
-        self.rare.merge(other.rare, self.label_units >= self.tau * self.unit)
+        self.rare.merge(other.rare, self._frequent())
         self.examples.merge(other.examples)
         self.sample.merge(other.sample)
+
+    def _frequent(self) -> np.ndarray:
+        return self.label_units + self._elsewhere >= self.tau * self.unit
 
     # ---- what was counted ---------------------------------------------------------------------------------------
 

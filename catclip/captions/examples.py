@@ -36,7 +36,7 @@ class Examples:
         self._count = 0  # in the blocks
         self._kept = 0  # of those, when last they were sorted
         self._is_sorted = True
-        self._limits = np.full(synsets, _NONE_YET)  # a synset's keys from here on cannot be among its smallest
+        self._limits = np.full(synsets, _NONE_YET)  # a synset's keys from here on are not among its smallest
 
     def add(self, captions: pa.StringArray, labels: ColumnLabels, keys: np.ndarray) -> None:
         """Look at a column of captions [B] with their labels and keys (uint64 [B])."""
@@ -65,8 +65,13 @@ class Examples:
             self._blocks = [(np.concatenate(ids), np.concatenate(keys), pa.concat_arrays(texts))]
         return self._blocks[0]
 
+    def leave_out(self, settled: "Examples") -> None:
+        """Leave out what cannot be among the smallest once `settled`, of other parts of the corpus, is merged."""
+        settled._sort()
+        np.minimum(self._limits, settled._limits, out=self._limits)
+
     def _sort(self) -> None:
-        """Keep what is among the smallest, ordered by synset and key."""
+        """Keep what is among the smallest, ordered by synset and key, and set the limits by it."""
         if self._is_sorted:
             return
         ids, keys, texts = self._joined()

@@ -47,7 +47,10 @@ class Journal:
         return bool(self._done)
 
     def restore(self, wanted: Collection[str], corpus: CorpusCounts) -> set[str]:
-        """Add to an empty `corpus` what was counted before, and delete what is not of the `wanted` fingerprints.
+        """Add to an empty `corpus` what was counted before.
+
+        Counts of parts hold together only (see `Settled`): where any is of another part than the `wanted`, or cannot be
+        read, all are deleted.
 
         Returns:
             The fingerprints of the parts that are done.
@@ -58,9 +61,11 @@ class Journal:
         wanted = set(wanted)
         with writing(self.folder):
             self._lock = _lock(self.folder)
-            for path in self._files():
-                parts, counted = _read(path, corpus.synsets)
-                if counted and parts <= wanted and not parts & self._done:
+            kept = {path: _read(path, corpus.synsets) for path in self._files()}
+            intact = all(counted and parts <= wanted for parts, counted in kept.values())
+            for path, (parts, counted) in kept.items():
+                # What was merged may still lie beside the merged file, which comes first.
+                if counted and intact and not parts & self._done:
                     corpus.merge(counted)
                     self._done |= parts
                 else:
@@ -88,7 +93,7 @@ class Journal:
                 self.folder.rmdir()
 
     def _files(self) -> list[Path]:
-        """The files of counts, the merged one first: after a kill what it holds may still lie beside it."""
+        """The files of counts, the merged one first."""
         return [*self.folder.glob(_MERGED), *self.folder.glob("part-*.npz")]
 
 

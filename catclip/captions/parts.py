@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
 from math import lcm
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catclip.captions.corpus import CorpusCounts
+from catclip.captions.corpus import CorpusCounts, Settled
 from catclip.captions.examples import caption_keys
 from catclip.captions.extract import SynsetExtractor
 from catclip.captions.files import FileInfo, file_info, split_name
@@ -122,9 +122,11 @@ def _spans_of_row_groups(path: str, info: FileInfo, rows: int) -> list[tuple[Spa
 # ---- counting -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class Counting:
-    """How captions are read, labelled and counted: all that a process needs to know to count a part.
+    """How captions are read, labelled and counted: all that a process needs to know to count parts, one by one.
+
+    The counts of a part leave out what those before it have settled, so that all of them must be merged.
 
     Attributes:
         extractor: gives their labels.
@@ -139,6 +141,10 @@ class Counting:
     first_only: bool
     tau: int
     unit: int
+    _settled: Settled = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._settled = Settled(len(self.extractor.synsets))
 
     def fingerprints(self, parts: Iterable[Part]) -> list[str]:
         """Return for each part 32 hexadecimal digits, equal only where all is that its counts depend on."""
@@ -161,7 +167,7 @@ class Counting:
         Raises:
             UserError: one of its files cannot be read as captions.
         """
-        corpus = CorpusCounts(self.extractor.synsets, self.tau, self.unit)
+        corpus = CorpusCounts(self.extractor.synsets, self.tau, self.unit, self._settled)
         for piece in part:
             rest = piece.size or 0
             for captions, size in self._count_piece(piece, corpus):
@@ -170,6 +176,7 @@ class Counting:
                 rest -= min(size, rest)
             if progress:
                 progress(0, rest)
+        self._settled.add(corpus)
         return corpus
 
     def _count_piece(self, piece: Piece, corpus: CorpusCounts) -> Iterator[tuple[int, int]]:

@@ -62,6 +62,12 @@ class CaptionSample:
         for block in other._blocks:
             self._add(block)
 
+    def leave_out(self, settled: "CaptionSample") -> None:
+        """Leave out what cannot be among the smallest once `settled`, of other parts of the corpus, is merged."""
+        settled._joined()
+        self._limit = min(self._limit, settled._limit)
+        self._complete &= settled._complete
+
     def _add(self, block: _Block) -> None:
         if self._limit != _NO_LIMIT:
             block = block.take(np.flatnonzero(block.keys <= self._limit))
