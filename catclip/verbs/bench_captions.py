@@ -65,7 +65,7 @@ def run(config: BenchCaptionsConfig) -> None:
     write_atomically(folder / "environment.json", json.dumps(environment(), indent=1))
     write_atomically(folder / "bench.json", json.dumps(results, indent=1))
     console.print(table(results))
-    console.print(f"Wrote {folder / 'bench.json'} in {results['seconds']:.0f} s.", markup=False)
+    console.print(f"Wrote {folder / 'bench.json'} in {results['seconds']:.0f} s.", markup=False, soft_wrap=True)
 
 
 def table(results: dict[str, float]) -> Table:

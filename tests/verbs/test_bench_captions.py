@@ -1,0 +1,99 @@
+"""`catclip bench captions`: the table, bench.json, and what is said when something is missing."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from catclip.compare.captions_quality import TARGETS
+from catclip.config import BenchCaptionsConfig
+from catclip.errors import UserError
+from catclip.verbs import bench_captions
+
+COCO = Path(__file__).resolve().parents[2] / "benchmarks" / "coco80.tsv"
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    """Run it and return the figures of bench.json and what was printed."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(**settings):
+        out = tmp_path / "out"
+        bench_captions.run(BenchCaptionsConfig(**({"coco": str(COCO), "out": str(out)} | settings)))
+        said = capsys.readouterr().out
+        assert max(map(len, said.splitlines()[-8:-1])) <= 80  # the table
+        return json.loads((out / "bench.json").read_text()), said
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def few_classes(monkeypatch):
+    """ImageNet's classes are measured elsewhere; here they would take long."""
+    figures = {"imagenet_names": 921, "imagenet_reachable": 949}
+    monkeypatch.setattr(bench_captions, "imagenet_figures", lambda extractor: dict(figures))
+
+
+@pytest.fixture
+def captions(tmp_path):
+    file = tmp_path / "captions.txt"
+    file.write_text("This one is never judged.\n" + "A man walks his two dogs.\nA hot dog on a couch.\n\n" * 10)
+    return str(file)
+
+
+def test_everything_is_measured_and_written(bench, shared, captions, tmp_path):
+    import nltk
+
+    nltk.data.path.insert(0, str(shared / "nltk_data"))
+    results, said = bench(captions=captions, count=20, pipeline=str(shared / "spacy_model"))
+    assert all(isinstance(value, (int, float)) for value in results.values())
+    for key, target in TARGETS.items():
+        assert results[f"target.{key}"] == target
+        assert f"default.{key}" in results
+        assert f"published.{key}" in results
+    assert results["captions"] == 20
+    assert results["words"] == 12 * 10
+    assert results["default.noun_precision"] == 1
+    assert results["default.labels_a_caption"] == 2
+    assert "ImageNet: reachable" in said
+    rows = {line[:24].strip(): line[24:].split() for line in said.splitlines() if line[:24].strip()}
+    assert rows["nouns: precision"][-3:] == ["≥", "98.0%", "100.0%"]
+    assert rows["labels that are no nouns"][-3:] == ["≤", "4.0%", "0.0%"]
+    assert rows["ImageNet: by first name"] == ["921", "921", "921", "≥", "900", "921"]
+    environment = json.loads((tmp_path / "out" / "environment.json").read_text())
+    assert "versions" in environment
+
+
+def test_rows_without_data_stay_empty_and_say_why(bench):
+    results, said = bench(coco=None)
+    assert "The first three rows need captions=FILE." in said
+    assert "The row of COCO's classes needs coco=FILE." in said
+    assert not [key for key in results if "noun" in key and not key.startswith("target.")]
+    assert re.search(r"nouns: recall +≥ 96.5% *\n", said)
+
+
+def test_a_missing_tagger_leaves_its_rows_empty_with_the_command(bench, captions, monkeypatch, tmp_path):
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    results, said = bench(captions=captions, count=20)
+    assert "python -m nltk.downloader averaged_perceptron_tagger_eng" in said
+    assert said.index("nltk.downloader") < said.index("nouns: precision")
+    assert "default.noun_precision" not in results
+    assert results["default.coco_classes"] >= 78
+
+
+def test_wrong_input_is_refused_before_any_work(bench, captions, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_captions, "make_extractors", lambda: pytest.fail("worked before it looked"))
+    with pytest.raises(UserError, match="captions=nowhere is no file"):
+        bench(captions="nowhere")
+    with pytest.raises(UserError, match="has 21 captions: count=22"):
+        bench(captions=captions, count=22)
+    with pytest.raises(UserError, match="is no file"):
+        bench(coco="nowhere")
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "bench.json").write_text("{}")
+    with pytest.raises(UserError, match="has results already"):
+        bench()
