@@ -83,8 +83,12 @@ class VocabConfig:
     data: DataConfig = MISSING
     captions: CaptionsConfig = field(default_factory=CaptionsConfig)
     rule: str = "default"  # default | reference, as CatLIP published it
-    tau: int = 500
-    out: str = "vocab.tsv"
+    tau: int = 500  # the least count of a label
+    prune: str = "drop"  # drop, as published | rollup: rare synsets count as the nearest label above them
+    top_k: int | None = None  # the most labels
+    min_depth: int | None = None  # steps below entity.n.01 that a label lies at least; null: 0 with drop, 3 with rollup
+    exclude: list[str] = field(default_factory=list)  # synsets that are no labels: thing.n.12 or n04424418
+    out: str = "vocab.tsv"  # beside it: .png, the drawings, and .html, a page to search
     workers: Any = None  # processes; null: one a core; ray: a Ray cluster
 
 

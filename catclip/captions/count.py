@@ -128,16 +128,19 @@ def make_vocabulary(corpus: CorpusCounts, extractor: SynsetExtractor, tau: int, 
     Raises:
         UserError: there are none; the message says which tau would leave some.
     """
+    return whole_vocabulary(corpus, extractor, created_from).prune(tau)
+
+
+def whole_vocabulary(corpus: CorpusCounts, extractor: SynsetExtractor, created_from: str) -> Vocabulary:
+    """Return all synsets of a corpus, with how they were made.
+
+    Raises:
+        UserError: there are none.
+    """
     if not corpus.counts:
         raise UserError(f"None of the {corpus.captions:,} captions gave a label; is data.caption_key right?")
-    most = max(corpus.counts.values())
-    if most < tau:
-        raise UserError(
-            f"tau={tau} leaves no labels: the most frequent one occurs {most:,} times in {corpus.captions:,} captions. "
-            f"The largest tau that leaves any is {most}."
-        )
     metadata = {
-        "tau": str(tau),
+        "tau": "1",
         "captions": str(corpus.captions),
         "rule": extractor.rule,
         "tagger": extractor.tagger,
@@ -145,4 +148,4 @@ def make_vocabulary(corpus: CorpusCounts, extractor: SynsetExtractor, tau: int, 
         "lexicon": lexicon_version(),
         "created_from": created_from,
     }
-    return Vocabulary.from_counts({wnid: n for wnid, n in corpus.counts.items() if n >= tau}, metadata)
+    return Vocabulary.from_counts(corpus.counts, metadata)

@@ -1,4 +1,4 @@
-"""`catclip vocab`: captions → a vocabulary file."""
+"""`catclip vocab`: captions → a vocabulary file, and what there is to see of it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from catclip.captions.count import TAUS, CorpusCounts, count_files, make_vocabulary
+from catclip.captions.corpus import CorpusCounts
+from catclip.captions.count import TAUS, count_files, whole_vocabulary
 from catclip.captions.extract import SynsetExtractor
 from catclip.captions.journal import Journal
+from catclip.captions.prune import check_options
 from catclip.captions.sources import describe
 from catclip.errors import UserError
 from catclip.files import writing
+from catclip.verbs.vocab_summary import summary, write_report
 
 if TYPE_CHECKING:
-    from catclip.captions.vocabulary import Vocabulary
     from catclip.config import VocabConfig
 
 STOPPED_EARLY = 75  # exit code: a signal came; the same command goes on from what was counted
@@ -34,14 +35,20 @@ def run(config: VocabConfig) -> None:
     out = Path(config.out)
     if out.exists():
         raise UserError(f"{out} exists already. Give another out=…, or remove it first.")
-    if config.tau < 1:
-        raise UserError(f"tau={config.tau}: a label must occur at least once.")
+    check_options(config.prune, config.tau, config.top_k, config.min_depth, config.exclude)
     start = time.perf_counter()
     extractor = SynsetExtractor(config.rule, config.captions.tagger, config.captions.sense)
     with _signals_raised(), Journal(out.with_name(f"{out.name}.parts")) as journal:
         try:
             corpus = _count_with_progress(console, config, extractor, journal)
-            vocabulary = make_vocabulary(corpus, extractor, config.tau, describe(config.data.sources))
+            vocabulary = whole_vocabulary(corpus, extractor, describe(config.data.sources)).prune(
+                config.tau,
+                how=config.prune,
+                top_k=config.top_k,
+                min_depth=config.min_depth,
+                exclude=config.exclude,
+            )
+            beside = write_report(corpus, vocabulary, out)
             with writing(out):
                 vocabulary.save(out)
             journal.remove()
@@ -51,7 +58,9 @@ def run(config: VocabConfig) -> None:
         except UserError as error:
             raise UserError(f"{error} {_kept(journal)}".rstrip()) from error
     console.print(summary(corpus, vocabulary))
-    console.print(f"Wrote {len(vocabulary):,} labels to {out} in {time.perf_counter() - start:.1f} s.", markup=False)
+    seconds = time.perf_counter() - start
+    console.print(f"\nWrote {len(vocabulary):,} labels to {out} in {seconds:.1f} s, and beside it", markup=False)
+    console.print(f"{beside[0]}, what pruning does, and {beside[1]}, to search.", markup=False)
 
 
 def _kept(journal: Journal) -> str:
@@ -111,36 +120,3 @@ def _count_with_progress(
             progress=progress,
             journal=journal,
         )
-
-
-def summary(corpus: CorpusCounts, vocabulary: Vocabulary) -> Group:
-    """Return what the user should know of a corpus and its vocabulary, for a terminal of 80 columns."""
-    labels = sum(corpus.counts.values())
-    lines = [
-        f"{corpus.captions:,} captions read; {corpus.labelled / corpus.captions:.1%} have a label, "
-        f"{labels / corpus.captions:.1f} labels a caption, {len(corpus.counts):,} different ones."
-    ]
-    if corpus.skipped:
-        reasons = ", ".join(f"{reason} {number:,}" for reason, number in corpus.skipped.most_common())
-        lines.append(f"Skipped: {reasons}.")
-    return Group(*lines, _sizes(corpus, int(vocabulary.metadata["tau"])), _most_frequent(vocabulary))
-
-
-def _sizes(corpus: CorpusCounts, chosen: int) -> Table:
-    table = Table(title="Size of the vocabulary", title_justify="left", box=None, pad_edge=False)
-    for column in ("tau", "labels", "captions with a label"):
-        table.add_column(column, justify="right")
-    for tau in sorted({*TAUS, chosen}):
-        row = (f"{tau:,}", f"{corpus.size(tau):,}", f"{corpus.coverage(tau):.1%}")
-        table.add_row(*row, style="bold" if tau == chosen else None)
-    return table
-
-
-def _most_frequent(vocabulary: Vocabulary, rows: int = 10) -> Table:
-    table = Table(title="Most frequent", title_justify="left", box=None, pad_edge=False)
-    table.add_column("label")
-    table.add_column("WNID")
-    table.add_column("count", justify="right")
-    for name, wnid, number in list(zip(vocabulary.names, vocabulary.wnids, vocabulary.counts, strict=True))[:rows]:
-        table.add_row(name, wnid, f"{number:,}")
-    return table

@@ -1,9 +1,14 @@
 """Counting a corpus, and `catclip vocab`."""
 
+import gzip
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from catclip.captions import SynsetExtractor, Vocabulary
@@ -104,7 +109,8 @@ def config(sources, out, **changes):
     data = SimpleNamespace(sources=sources, caption_key=None, captions="first")
     captions = SimpleNamespace(tagger="lexicon", sense="visual")
     settings = {"data": data, "rule": "default", "captions": captions, "tau": 2, "out": str(out), "workers": 1}
-    return SimpleNamespace(**settings | changes)
+    pruning = {"prune": "drop", "top_k": None, "min_depth": None, "exclude": []}
+    return SimpleNamespace(**settings | pruning | changes)
 
 
 def test_verb_writes_a_vocabulary_and_sums_up(files, tmp_path, capsys, monkeypatch):
@@ -121,6 +127,26 @@ def test_verb_writes_a_vocabulary_and_sums_up(files, tmp_path, capsys, monkeypat
     first = out.read_bytes()
     run(config(files, tmp_path / "again.tsv", workers=2))
     assert (tmp_path / "again.tsv").read_bytes() == first
+
+
+def test_verb_takes_weights(files, tmp_path):
+    sources = [{"path": files[0], "weight": 2.5}, files[1]]
+    run(config(sources, tmp_path / "vocab.tsv"))
+    vocabulary = Vocabulary.load(tmp_path / "vocab.tsv")
+    assert dict(zip(vocabulary.names, vocabulary.counts, strict=True)) == {
+        "dog.n.01": 12, "sofa.n.01": 7, "umbrella.n.01": 4, "cat.n.01": 4,
+    }  # fmt: skip
+    assert vocabulary.metadata["captions"] == "24"
+    assert vocabulary.metadata["created_from"] == f"{files[0]} (weight 2.5) {files[1]}"
+
+
+def test_verb_keeps_what_it_counted_until_it_is_written(files, tmp_path):
+    out = tmp_path / "vocab.tsv"
+    with pytest.raises(UserError, match=r"leaves no labels.*What was counted is kept in .*vocab\.tsv\.parts"):
+        run(config(files, out, tau=400))
+    assert (tmp_path / "vocab.tsv.parts").is_dir()
+    run(config(files, out))
+    assert not (tmp_path / "vocab.tsv.parts").exists()
 
 
 def test_verb_never_overwrites(files, tmp_path):
@@ -151,3 +177,125 @@ def test_real_shards(shared, tmp_path):
     vocabulary = Vocabulary.load(tmp_path / "vocab.tsv")
     assert vocabulary.metadata["captions"] == "10000"
     assert vocabulary.names[:2] == ["dog.n.01", "man.n.01"]
+
+
+# ---- workers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, -1, "many", 1.5])
+def test_wrong_workers_are_refused(files, extractor, workers):
+    with pytest.raises(UserError, match=f"workers={workers}: give a number of processes, null for one a core, or ray"):
+        count_files(files, extractor, workers=workers)
+
+
+def test_no_workers_given_is_one_a_core(files, extractor, monkeypatch):
+    asked = []
+
+    def noted(counting, parts, workers, progress):
+        asked.append(workers)
+        return (item for item in ())
+
+    monkeypatch.setattr("catclip.captions.count.PART_SIZE", 50)
+    monkeypatch.setattr("catclip.captions.count.count_in_processes", noted)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
+    count_files(files, extractor, workers=None)
+    assert asked == [3]
+
+
+def test_ray_that_is_missing_is_told(files, extractor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'catclip\[ray\]'"):
+        count_files(files, extractor, workers="ray")
+
+
+class StandInForRay:
+    """What Ray does for us, in this process: tasks are run when they are waited for, the last one first."""
+
+    def is_initialized(self):
+        return True
+
+    def cluster_resources(self):
+        return {"CPU": 1.0}
+
+    def put(self, content):
+        return content
+
+    def remote(self, function):
+        return SimpleNamespace(remote=lambda *arguments: (function, arguments))
+
+    def wait(self, tasks):
+        assert len(tasks) <= 2
+        return tasks[-1:], tasks[:-1]
+
+    def get(self, task):
+        function, arguments = task
+        return function(*arguments)
+
+
+def ray_counts_the_same(files, extractor, monkeypatch):
+    monkeypatch.setattr("catclip.captions.count.PART_SIZE", 50)
+    told = Counter()
+
+    def progress(captions, size, total):
+        told.update(captions=captions, size=size)
+
+    one = count_files(files, extractor)
+    two = count_files(files, extractor, workers="ray", progress=progress)
+    assert (one.counts, one.captions, one.labelled) == (two.counts, two.captions, two.labelled)
+    assert [one.coverage(tau) for tau in (1, 3, 9)] == [two.coverage(tau) for tau in (1, 3, 9)]
+    assert [one.examples_of(wnid) for wnid in one.counts] == [two.examples_of(wnid) for wnid in one.counts]
+    assert told == {"captions": one.captions, "size": sum(Path(file).stat().st_size for file in files)}
+    Path(files[0]).with_name("bad.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"bad\.csv has no column"):
+        count_files([*files, str(Path(files[0]).with_name("bad.csv"))], extractor, workers="ray")
+
+
+def test_ray_stood_in_for(files, extractor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", StandInForRay())
+    ray_counts_the_same(files, extractor, monkeypatch)
+
+
+@pytest.mark.slow
+def test_ray(files, extractor, monkeypatch):
+    pytest.importorskip("ray")
+    ray_counts_the_same(files, extractor, monkeypatch)
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+
+PEAK_MEMORY = """
+import resource, sys
+from catclip.captions import SynsetExtractor
+from catclip.captions.count import count_files
+corpus = count_files(sys.argv[1], SynsetExtractor())
+print(corpus.captions, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["txt", "parquet", "csv.gz"])
+def test_memory_does_not_grow_with_the_corpus(tmp_path, form):
+    """Two million captions take no more memory than a quarter of them."""
+    nouns = ["dog", "cat", "couch", "zebra", "umbrella", "table", "train", "kite", "boat", "apple"]
+    block = [
+        f"a {a} and {b} {c}s by the {d} {i}" for i, a in enumerate(nouns) for b in nouns for c in nouns for d in nouns
+    ]
+    peaks = []
+    for times in (50, 200):
+        path = tmp_path / f"{times}.{form}"
+        if form == "parquet":
+            with pq.ParquetWriter(path, pa.schema([("caption", pa.string())])) as writer:
+                for _ in range(times):
+                    writer.write_table(pa.table({"caption": block}))
+        else:
+            opener = gzip.open if form == "csv.gz" else open
+            with opener(path, "wt") as file:
+                file.write("caption\n" if form == "csv.gz" else "")
+                for _ in range(times):
+                    file.writelines(f"{caption}\n" for caption in block)
+        said = subprocess.run([sys.executable, "-c", PEAK_MEMORY, path], capture_output=True, text=True, check=True)
+        captions, peak = map(int, said.stdout.split())
+        assert captions == times * len(block)
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 60
+    assert peaks[1] < 700
