@@ -111,12 +111,12 @@ class CorpusCounts:
     @property
     def captions(self) -> int:
         """Captions read, each as often as its weight says."""
-        return self._whole(self.length_units.sum())
+        return int(self._whole(self.length_units.sum()))
 
     @property
     def labelled(self) -> int:
         """Captions with at least one label."""
-        return self._whole(self.length_units[1:].sum())
+        return int(self._whole(self.length_units[1:].sum()))
 
     @property
     def occurrences(self) -> np.ndarray:
