@@ -24,7 +24,7 @@ VERBS = {
     "pretrain": "train a backbone: objective=categorical or contrastive",
     "compare": "train several objectives on the same batches, side by side",
     "probe": "linear probe of a run's frozen features on labelled pictures",
-    "bench captions": "how good the labels of captions are",
+    "bench captions": "how fast captions are labelled and counted; quality=true: how well",
     "doctor": "what is installed here, and what works",
 }
 

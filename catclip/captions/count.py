@@ -98,10 +98,15 @@ def _processes(workers: int | str | None) -> int | None:
         connect()  # or say what is missing
         return None
     if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return available_processes()
     if not isinstance(workers, int) or workers < 1:
         raise UserError(f"workers={workers}: give a number of processes, null for one a core, or {RAY}.")
     return workers
+
+
+def available_processes() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _part_size(extractor: SynsetExtractor) -> int:

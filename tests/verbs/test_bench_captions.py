@@ -9,7 +9,7 @@ import pytest
 from catclip.compare.captions_quality import TARGETS
 from catclip.config import BenchCaptionsConfig
 from catclip.errors import UserError
-from catclip.verbs import bench_captions
+from catclip.verbs import bench_captions, bench_quality
 
 COCO = Path(__file__).resolve().parents[2] / "benchmarks" / "coco80.tsv"
 
@@ -21,7 +21,7 @@ def bench(tmp_path, monkeypatch, capsys):
 
     def run(**settings):
         out = tmp_path / "out"
-        bench_captions.run(BenchCaptionsConfig(**({"coco": str(COCO), "out": str(out)} | settings)))
+        bench_captions.run(BenchCaptionsConfig(**({"quality": True, "coco": str(COCO), "out": str(out)} | settings)))
         said = capsys.readouterr().out
         assert max(map(len, said.splitlines()[-8:-1])) <= 80  # the table
         return json.loads((out / "bench.json").read_text()), said
@@ -33,7 +33,7 @@ def bench(tmp_path, monkeypatch, capsys):
 def few_classes(monkeypatch):
     """ImageNet's classes are measured elsewhere; here they would take long."""
     figures = {"imagenet_names": 921, "imagenet_reachable": 949}
-    monkeypatch.setattr(bench_captions, "imagenet_figures", lambda extractor: dict(figures))
+    monkeypatch.setattr(bench_quality, "imagenet_figures", lambda extractor: dict(figures))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_missing_tagger_leaves_its_rows_empty_with_the_command(bench, captions
 
 
 def test_wrong_input_is_refused_before_any_work(bench, captions, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_captions, "make_extractors", lambda: pytest.fail("worked before it looked"))
+    monkeypatch.setattr(bench_quality, "make_extractors", lambda: pytest.fail("worked before it looked"))
     with pytest.raises(UserError, match="captions=nowhere is no file"):
         bench(captions="nowhere")
     with pytest.raises(UserError, match="has 21 captions: count=22"):
@@ -97,3 +97,29 @@ def test_wrong_input_is_refused_before_any_work(bench, captions, tmp_path, monke
     (tmp_path / "out" / "bench.json").write_text("{}")
     with pytest.raises(UserError, match="has results already"):
         bench()
+
+
+def test_speed(tmp_path, monkeypatch, capsys, captions):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("catclip.compare.captions_speed._FILE_SIZE", 50)
+    out = tmp_path / "speed"
+    bench_captions.run(BenchCaptionsConfig(captions=captions, out=str(out), rounds=1, slow=5, total=100))
+    results = json.loads((out / "bench.json").read_text())
+    said = capsys.readouterr().out
+    assert results["captions"] == 21
+    assert results["count.captions"] == 100
+    for side in ("default", "reference", "none", "count_text"):
+        assert results[f"{side}.captions_per_second"] > 0
+    assert "tagger=none" in said
+    assert max(map(len, said.splitlines()[-10:-1])) <= 80
+
+
+@pytest.mark.parametrize("content", [None, "", "\n\n"])
+def test_speed_needs_captions(tmp_path, content):
+    file = tmp_path / "captions.txt"
+    if content is not None:
+        file.write_text(content)
+    for given in (None, str(file)):
+        with pytest.raises(UserError, match="captions"):
+            bench_captions.run(BenchCaptionsConfig(captions=given, out=str(tmp_path / "speed")))
+    assert not (tmp_path / "speed").exists()
