@@ -24,7 +24,7 @@ VERBS = {
     "pretrain": "train a backbone: objective=categorical or contrastive",
     "compare": "train several objectives on the same batches, side by side",
     "probe": "linear probe of a run's frozen features on labelled pictures",
-    "bench captions": "how fast captions are labelled and counted; quality=true: how well",
+    "bench captions": "speed of labelling and counting; quality=true: how good",
     "doctor": "what is installed here, and what works",
 }
 
