@@ -13,7 +13,7 @@ from catclip.captions.extract import SynsetExtractor
 from catclip.captions.journal import Journal
 from catclip.captions.lexicon import lexicon_version
 from catclip.captions.parts import PART_SIZE, SLOW_PART_SIZE, Counting, Part, PartProgress, divide, part_size
-from catclip.captions.processes import count_in_processes
+from catclip.captions.processes import run_in_processes
 from catclip.captions.sources import weighted_files
 from catclip.captions.texts import from_python, present
 from catclip.captions.vocabulary import Vocabulary
@@ -121,7 +121,8 @@ def _count_parts(
     if processes is None:
         yield from count_on_ray(counting, parts, report)
     elif processes > 1 and len(parts) > 1:
-        yield from count_in_processes(counting, parts, processes, report)
+        for place, arrays in run_in_processes(counting.count_to_arrays, parts, processes, report):
+            yield place, CorpusCounts.from_arrays(arrays, counting.extractor.synsets)
     else:
         for place, part in enumerate(parts):
             yield place, counting.count(part, report)

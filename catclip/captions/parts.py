@@ -10,6 +10,7 @@ from math import lcm
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -179,6 +180,10 @@ class Counting:
         self._settled.add(corpus)
         return corpus
 
+    def count_to_arrays(self, part: Part, progress: PartProgress) -> dict[str, np.ndarray]:
+        """Return `count`'s result as arrays, which go to other processes."""
+        return self.count(part, progress).arrays()
+
     def _count_piece(self, piece: Piece, corpus: CorpusCounts) -> Iterator[tuple[int, int]]:
         """Add a piece to `corpus`, and yield as it goes how many captions and bytes were read."""
         seed = int.from_bytes(hashlib.sha256(f"{piece.path} {piece.span}".encode()).digest()[:8])
@@ -190,8 +195,7 @@ class Counting:
                 keys = caption_keys(seed, place, len(captions))
                 corpus.add(captions, self.extractor.label_column(captions), piece.weight, keys)
                 place += len(captions)
-                yield len(captions), 0
-            yield 0, chunk.size
+                yield len(captions), chunk.size * len(captions) // len(chunk.captions)
 
 
 def _code_version() -> str:

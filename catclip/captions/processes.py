@@ -1,10 +1,10 @@
-"""Parts of a corpus counted by several processes of this machine."""
+"""Work done piece by piece by several processes of this machine."""
 
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -12,8 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from catclip.captions.corpus import CorpusCounts
-from catclip.captions.parts import Counting, Part, PartProgress
 from catclip.errors import UserError
 
 _REPORT_EVERY = 0.3  # seconds
@@ -21,21 +19,32 @@ _REPORT_EVERY = 0.3  # seconds
 _PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-def count_in_processes(
-    counting: Counting, parts: Sequence[Part], workers: int, progress: PartProgress | None = None
-) -> Iterator[tuple[int, CorpusCounts]]:
-    """Yield (place in `parts`, its counts), in the order in which they are done.
+Progress = Callable[[int, int], None]  # (captions or samples, bytes of the files) done since the last call
+Task = Callable[[Any, Progress], Any]
+
+
+def run_in_processes(
+    task: Task, pieces: Sequence[Any], workers: int, progress: Progress | None = None
+) -> Generator[tuple[int, Any], None, None]:
+    """Yield (place in `pieces`, what the task returned for it), in the order in which they are done.
 
     The processes end with this generator, and with the process that started them, however that ends.
 
+    Args:
+        task: is called with a piece and a `Progress`. It is pickled once for each process, and so are what it is given
+            and returns; between pieces it may remember something.
+        pieces: one after the other, each goes to the next process that is free.
+        workers: processes at the most.
+        progress: is told what the tasks tell.
+
     Raises:
-        UserError: a file cannot be read, or a process was killed.
+        UserError: the task raised it, or a process was killed.
     """
-    places = iter(range(len(parts)))
-    team = [_Worker(counting) for _ in range(min(workers, len(parts)))]
+    places = iter(range(len(pieces)))
+    team = [_Worker(task) for _ in range(min(workers, len(pieces)))]
     try:
         for worker, place in zip(team, places, strict=False):
-            worker.send(place, parts[place])
+            worker.send(place, pieces[place])
         while busy := {worker.channel: worker for worker in team if worker.place is not None}:
             for channel in connection.wait(list(busy)):
                 worker = busy[channel]  # type: ignore[index]
@@ -46,24 +55,24 @@ def count_in_processes(
                     continue
                 done, worker.place = worker.place, None
                 assert done is not None
-                # First more to do, so that it need not wait for what is done with its counts.
+                # First more to do, so that it need not wait for what is done with the result.
                 if (following := next(places, None)) is not None:
-                    worker.send(following, parts[following])
-                yield done, CorpusCounts.from_arrays(content, counting.extractor.synsets)
+                    worker.send(following, pieces[following])
+                yield done, content
     finally:
         for worker in team:
             worker.end()
 
 
 class _Worker:
-    """A process that counts one part after the other; `place` is that of the part that it is counting."""
+    """A process that does one piece after the other; `place` is that of the piece that it is at."""
 
-    def __init__(self, counting: Counting) -> None:
+    def __init__(self, task: Task) -> None:
         self.place: int | None = None
         # Spawned: this process has threads of Arrow's and of the progress bar's, which a fork would leave locked.
         context = get_context("spawn")
         self.channel, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(counting, theirs), daemon=True)
+        self.process = context.Process(target=_work, args=(task, theirs), daemon=True)
         # A process inherits what is blocked. Starting multiprocessing's tracker unblocks it, so that comes first.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
@@ -73,18 +82,18 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
-    def send(self, place: int, part: Part) -> None:
+    def send(self, place: int, piece: Any) -> None:
         self.place = place
         try:
-            self.channel.send(part)
+            self.channel.send(piece)
         except OSError as error:
             raise self._death() from error
 
     def receive(self) -> tuple[str, Any]:
-        """Return ("progress", (captions, bytes)) or ("done", arrays).
+        """Return ("progress", its arguments) or ("done", what the task returned).
 
         Raises:
-            UserError: the part cannot be read, or the process was killed.
+            UserError: the task raised it, or the process was killed.
         """
         try:
             kind, content = self.channel.recv()
@@ -93,7 +102,7 @@ class _Worker:
         if kind == "refused":
             raise UserError(content)
         if kind == "failed":
-            raise RuntimeError(f"A counting process failed:\n{content}")
+            raise RuntimeError(f"A worker process failed:\n{content}")
         return kind, content
 
     def _death(self) -> Exception:
@@ -101,11 +110,11 @@ class _Worker:
         code = self.process.exitcode or 0
         if code == -signal.SIGKILL:
             return UserError(
-                "A counting process was killed, most likely because the memory ran out. Give fewer workers=…"
+                "A worker process was killed, most likely because the memory ran out. Give fewer workers=…"
             )
         if code < 0:
-            return UserError(f"A counting process was ended by {signal.Signals(-code).name}.")
-        return RuntimeError(f"A counting process ended with exit code {code}; what it said stands above.")
+            return UserError(f"A worker process was ended by {signal.Signals(-code).name}.")
+        return RuntimeError(f"A worker process ended with exit code {code}; what it said stands above.")
 
     def end(self) -> None:
         self.process.kill()
@@ -116,14 +125,14 @@ class _Worker:
 # ---- in the processes -----------------------------------------------------------------------------------------------
 
 
-def _work(counting: Counting, channel: Connection) -> None:
+def _work(task: Task, channel: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pa.set_cpu_count(1)
     while True:
-        part = channel.recv()
+        piece = channel.recv()
         try:
             reporter = _Reporter(channel)
-            content = counting.count(part, reporter).arrays()
+            content = task(piece, reporter)
             reporter.flush()
         except UserError as error:
             channel.send(("refused", str(error)))
@@ -145,16 +154,16 @@ class _Reporter:
 
     def __init__(self, channel: Connection) -> None:
         self.channel = channel
-        self.captions, self.size = 0, 0
+        self.count, self.size = 0, 0
         self.last = monotonic()
 
-    def __call__(self, captions: int, size: int) -> None:
-        self.captions += captions
+    def __call__(self, count: int, size: int) -> None:
+        self.count += count
         self.size += size
         if monotonic() - self.last > _REPORT_EVERY:
             self.flush()
 
     def flush(self) -> None:
-        self.channel.send(("progress", (self.captions, self.size)))
-        self.captions, self.size = 0, 0
+        self.channel.send(("progress", (self.count, self.size)))
+        self.count, self.size = 0, 0
         self.last = monotonic()

@@ -1,5 +1,7 @@
 """`Vocabulary`: the labels of a data set, and their indices."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,13 +88,24 @@ class Vocabulary:
         return np.fromiter((self._labels.get(wnid, -1) for wnid in synsets), np.int32, len(synsets))
 
     @property
+    def digest(self) -> str:
+        """32 hexadecimal digits, the same for vocabularies that turn the same synsets into the same indices."""
+        content = [self.wnids, sorted((wnid, rolled.into) for wnid, rolled in self.rollup.items())]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+    @property
+    def reading(self) -> tuple[str, str, str]:
+        """Rule, tagger and sense by which captions are read; UserError when the metadata do not say."""
+        missing = [key for key in ("rule", "tagger", "sense") if key not in self.metadata]
+        if missing:
+            raise UserError(f"The vocabulary does not say how its captions were read: no {', '.join(missing)}.")
+        return self.metadata["rule"], self.metadata["tagger"], self.metadata["sense"]
+
+    @property
     def extractor(self) -> SynsetExtractor:
         """The extractor that the metadata name, made when first asked for."""
         if self._extractor is None:
-            missing = [key for key in ("rule", "tagger", "sense") if key not in self.metadata]
-            if missing:
-                raise UserError(f"The vocabulary does not say how its captions were read: no {', '.join(missing)}.")
-            self._extractor = SynsetExtractor(*(self.metadata[key] for key in ("rule", "tagger", "sense")))
+            self._extractor = SynsetExtractor(*self.reading)
         return self._extractor
 
     # ---- prune and merge ----------------------------------------------------------------------------------------

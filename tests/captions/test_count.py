@@ -197,7 +197,7 @@ def test_no_workers_given_is_one_a_core(files, extractor, monkeypatch):
         return (item for item in ())
 
     monkeypatch.setattr("catclip.captions.count.PART_SIZE", 50)
-    monkeypatch.setattr("catclip.captions.count.count_in_processes", noted)
+    monkeypatch.setattr("catclip.captions.count.run_in_processes", noted)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
     count_files(files, extractor, workers=None)
     assert asked == [3]
