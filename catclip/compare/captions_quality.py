@@ -93,7 +93,7 @@ def read_coco(path: Path) -> list[CocoClass]:
     """
     if not path.is_file():
         raise UserError(
-            f"coco={path} is no file: give benchmarks/coco80.tsv of catclip's sources, or coco=null to leave its row out."
+            f"coco={path} is no file: give benchmarks/coco80.tsv of the sources, or coco=null to leave its row out."
         )
     rows = read_table(path, ("class", "plural", "synsets", "nearest", "names", "note"))
     return [CocoClass(row[0], row[1], _wnids(row[2]), _wnids(row[3])) for row in rows]
