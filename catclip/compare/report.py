@@ -79,7 +79,7 @@ def _plot_accuracy(axes: Axes, results: dict[str, Any], names: list[str]) -> Non
     axes.set(xlabel="seconds of training", ylabel="linear probe accuracy", title="Accuracy against time")
     axes.grid(alpha=0.25)
     if drawn:
-        axes.legend(frameon=False, loc="upper left")
+        axes.legend(frameon=False, loc="best")
         axes.annotate("untrained", (1, y[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4")
     else:
         axes.text(0.5, 0.5, "no probe: give data.probe", transform=axes.transAxes, ha="center", color="0.4")

@@ -49,7 +49,7 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
         results = collect(train(configs, folders, label="comparing"), costs)
         _write(out, results)
     console.print(table(results))
-    console.print(f"Plot and figures: {out / 'compare.png'}, {out / 'compare.json'}", markup=False)
+    console.print(f"Plot and figures: compare.png and compare.json in {out}", markup=False)
     return results
 
 

@@ -37,7 +37,7 @@ def run(config: DemoConfig) -> None:
     _step(console, 5, "A linear probe of the frozen backbones, read back from their checkpoints:")
     _probe(config, out, results, console)
     console.print(f"\nDone in {time.perf_counter() - start:.0f} s. The plot: [bold]{out / 'compare.png'}[/]")
-    console.print("Next: your own shards. `catclip vocab data.sources=…`, then `catclip pretrain`; see README.md.")
+    console.print("Next, your own shards: `catclip vocab`, then `catclip pretrain`; see README.md.")
 
 
 def _step(console: Console, number: int, text: str) -> None:
@@ -83,7 +83,8 @@ def _predict(config: DemoConfig, folder: Path, vocabulary: Vocabulary, console: 
         with torch.no_grad():
             shares = objective.predict(image[None]).sigmoid()[0]
         top = ", ".join(f"{vocabulary.names[i].split('.')[0]} {shares[i]:.2f}" for i in shares.topk(3).indices.tolist())
-        console.print(f'   "{captions[0]}" → {top}', markup=False)
+        line = f'   "{captions[0]}" → {top}'
+        console.print(line if len(line) <= console.width else line.replace(" → ", "\n      → "), markup=False)
 
 
 def _probe(config: DemoConfig, out: Path, results: dict[str, Any], console: Console) -> None:
