@@ -1,5 +1,7 @@
 """Columns are split into the tokens that the plain functions give."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,7 +28,7 @@ def test_tokens_are_those_of_the_plain_functions(captions: list[str]):
     tokens = split(*column(captions))
     texts = [tokens.text(i) for i in range(len(tokens.keys))]
     bounds = tokens.offsets.tolist()
-    found = [texts[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    found = [texts[start:end] for start, end in pairwise(bounds)]
     assert found == [tokenize(clean(caption)) for caption in captions]
     assert len(dict(zip(texts, tokens.keys.tolist(), strict=True))) == len(set(tokens.keys.tolist()))
 
