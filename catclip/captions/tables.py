@@ -19,7 +19,7 @@ from catclip.errors import UserError
 
 CAPTION_COLUMNS = ("caption", "text", "TEXT")
 EMPTY = "empty caption"
-_LONGEST_ROW = 1 << 24  # bytes, of CSV
+_LONGEST_ROW = 1 << 22  # bytes, of CSV
 _END = "\0end of the table\0"
 
 
@@ -39,7 +39,7 @@ def choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str:
 # ---- CSV and TSV ----------------------------------------------------------------------------------------------------
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """How a text table is laid out: its columns, which of them has the captions, whether a header names them."""
 
     columns: int
@@ -60,7 +60,7 @@ def csv_chunks(stream: BinaryIO, path: str, column: str | None) -> Iterator[Chun
         UserError: there is no such column.
         pa.ArrowInvalid: a row is absurdly long, since a quotation mark was left open.
     """
-    layout = _layout(path, _first_csv_row(path), column)
+    layout = layout_of(path, _first_csv_row(path), column)
     if layout is None:
         return
     ragged = _RaggedRows(layout.place, pa_csv.ParseOptions(newlines_in_values=True))
@@ -98,7 +98,7 @@ def tsv_chunks(
     """
     with open_raw(path) as raw:
         line = first_line(decompressed(raw, path))
-    layout = _layout(path, line.split("\t") if line else [], column)
+    layout = layout_of(path, line.split("\t") if line else [], column)
     if layout is None:
         return
     has_header = layout.has_header and start == 0
@@ -107,7 +107,7 @@ def tsv_chunks(
         has_header = False
 
 
-def _parse_tsv(block: bytes, layout: _Layout) -> Iterator[Chunk]:
+def _parse_tsv(block: bytes, layout: Layout) -> Iterator[Chunk]:
     if not block:
         return
     options: dict[str, Any] = {"delimiter": "\t", "quote_char": False, "ignore_empty_lines": False}
@@ -141,7 +141,7 @@ def _first_csv_row(path: str) -> list[str]:
         csv.field_size_limit(limit)
 
 
-def _layout(path: str, first: list[str], column: str | None) -> _Layout | None:
+def layout_of(path: str, first: list[str], column: str | None) -> Layout | None:
     """Return the layout that a table's first row tells; None for an empty file."""
     if not first:
         return None
@@ -149,8 +149,8 @@ def _layout(path: str, first: list[str], column: str | None) -> _Layout | None:
         # Conceptual Captions 3M is caption<TAB>url, 12M url<TAB>caption.
         addresses = [field.startswith(("http://", "https://")) for field in first]
         if sum(addresses) == 1:
-            return _Layout(2, addresses.index(False), has_header=False)
-    return _Layout(len(first), first.index(choose_column(path, first, column)), has_header=True)
+            return Layout(2, addresses.index(False), has_header=False)
+    return Layout(len(first), first.index(choose_column(path, first, column)), has_header=True)
 
 
 class _RaggedRows:
@@ -237,17 +237,27 @@ def parquet_chunks(
     """
     # With a buffer size Arrow streams the pages; without, it holds a row group's whole column.
     file = pq.ParquetFile(raw, buffer_size=BLOCK)
-    name = choose_column(path, file.schema_arrow.names, column)
-    kind = file.schema_arrow.field(name).type
-    in_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not _is_text(kind.value_type if in_lists else kind):
-        raise UserError(f"Column {name} of {path} holds {kind}, not text: choose another data.caption_key.")
+    name, in_lists = parquet_column(file.schema_arrow, path, column)
     for batch in file.iter_batches(1 << 16, groups, [name], use_threads=False):
         captions = batch.column(0)
         if in_lists:
             yield present_in_lists(captions, EMPTY, first_only)
         else:
             yield present(to_strings(captions), EMPTY)
+
+
+def parquet_column(schema: pa.Schema, path: str, wanted: str | None) -> tuple[str, bool]:
+    """Return the column of the captions, and whether they come in lists.
+
+    Raises:
+        UserError: there is none, or it holds no text.
+    """
+    name = choose_column(path, schema.names, wanted)
+    kind = schema.field(name).type
+    in_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not _is_text(kind.value_type if in_lists else kind):
+        raise UserError(f"Column {name} of {path} holds {kind}, not text: choose another data.caption_key.")
+    return name, in_lists
 
 
 def _is_text(kind: pa.DataType) -> bool:

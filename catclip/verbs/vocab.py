@@ -65,7 +65,9 @@ def run(config: VocabConfig) -> None:
 
 def _kept(journal: Journal) -> str:
     return (
-        f"What was counted is kept in {journal.folder}, where the same command goes on." if journal.holds_counts else ""
+        f"What was counted is kept in {journal.folder}: the same command goes on from there."
+        if journal.holds_counts
+        else ""
     )
 
 

@@ -264,25 +264,26 @@ def test_ray(files, extractor, monkeypatch):
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
+# The kernel's own account of this program: getrusage also counts the process that started it.
 PEAK_MEMORY = """
-import resource, sys
+import re, sys
 from catclip.captions import SynsetExtractor
 from catclip.captions.count import count_files
 corpus = count_files(sys.argv[1], SynsetExtractor())
-print(corpus.captions, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(corpus.captions, int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) // 1024)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["txt", "parquet", "csv.gz"])
 def test_memory_does_not_grow_with_the_corpus(tmp_path, form):
-    """Two million captions take no more memory than a quarter of them."""
+    """Three million captions take no more memory than a quarter of them."""
     nouns = ["dog", "cat", "couch", "zebra", "umbrella", "table", "train", "kite", "boat", "apple"]
     block = [
         f"a {a} and {b} {c}s by the {d} {i}" for i, a in enumerate(nouns) for b in nouns for c in nouns for d in nouns
     ]
     peaks = []
-    for times in (50, 200):
+    for times in (75, 300):
         path = tmp_path / f"{times}.{form}"
         if form == "parquet":
             with pq.ParquetWriter(path, pa.schema([("caption", pa.string())])) as writer:
@@ -298,5 +299,5 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, form):
         captions, peak = map(int, said.stdout.split())
         assert captions == times * len(block)
         peaks.append(peak)
-    assert peaks[1] < peaks[0] + 60
-    assert peaks[1] < 700
+    assert peaks[1] < peaks[0] + 100
+    assert peaks[1] < 500
