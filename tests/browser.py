@@ -94,8 +94,9 @@ class Page:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete'")
+        self.run("window.isOld = true")
+        if "loaderId" in self.send("Page.navigate", url=url):  # not if only the fragment is another
+            self.wait("!window.isOld && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""

@@ -59,8 +59,9 @@ def run(config: VocabConfig) -> None:
             raise UserError(f"{error} {_kept(journal)}".rstrip()) from error
     console.print(summary(corpus, vocabulary))
     seconds = time.perf_counter() - start
-    console.print(f"\nWrote {len(vocabulary):,} labels to {out} in {seconds:.1f} s, and beside it", markup=False)
-    console.print(f"{beside[0]}, what pruning does, and {beside[1]}, to search.", markup=False)
+    picture, page = beside
+    console.print(f"\nWrote {len(vocabulary):,} labels to {out} in {seconds:.1f} s.", markup=False)
+    console.print(f"{picture} shows what pruning does; {page} is a page to search the labels in.", markup=False)
 
 
 def _kept(journal: Journal) -> str:

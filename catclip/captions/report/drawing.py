@@ -43,13 +43,19 @@ _MOST_LABELS = 12  # shown one by one; more are put together
 
 
 def draw(corpus: CorpusCounts, vocabulary: Vocabulary, taus: Sequence[int], path: Path) -> None:
-    """Draw counts by rank, the vocabulary's size and coverage by threshold, and labels a caption, as a PNG.
+    """Write `make_figure` as a PNG; the same vocabulary gives the same bytes."""
+    picture = io.BytesIO()
+    make_figure(corpus, vocabulary, taus).savefig(picture, dpi=130, metadata={"Software": None})
+    write_atomically(path, picture.getvalue())
+
+
+def make_figure(corpus: CorpusCounts, vocabulary: Vocabulary, taus: Sequence[int]) -> Figure:
+    """Draw counts by rank, the vocabulary's size and coverage by threshold, and labels a caption.
 
     Args:
         corpus: what was counted.
         vocabulary: what was made of it.
         taus: thresholds to mark beside the vocabulary's own.
-        path: where to write.
     """
     own = coverage_of(corpus, vocabulary)
     how, min_depth, exclude = pruning_of(vocabulary)
@@ -62,10 +68,7 @@ def draw(corpus: CorpusCounts, vocabulary: Vocabulary, taus: Sequence[int], path
         _draw_sizes(panels[0, 1], curves, own)
         _draw_lengths(panels[1, 0], corpus, vocabulary, how)
         _draw_coverages(panels[1, 1], curves, own)
-        picture = io.BytesIO()
-        # No date or version: the same vocabulary gives the same bytes.
-        figure.savefig(picture, dpi=130, metadata={"Software": None})
-    write_atomically(path, picture.getvalue())
+    return figure
 
 
 def _draw_ranks(axes: Axes, corpus: CorpusCounts, vocabulary: Vocabulary, taus: Sequence[int], chosen: int) -> None:
@@ -76,22 +79,24 @@ def _draw_ranks(axes: Axes, corpus: CorpusCounts, vocabulary: Vocabulary, taus: 
         rolled = np.sort(vocabulary.counts)[::-1]
         axes.loglog(np.arange(1, len(rolled) + 1), rolled, color=ROLLUP, linewidth=1.5, label="rolled up")
         axes.legend(loc="upper right")
-    for tau in (*(tau for tau in taus if tau < counts[0]), chosen):
-        colour = CHOSEN if tau == chosen else _GREY
-        axes.axhline(tau, color=colour, linewidth=1.1 if tau == chosen else 0.8, linestyle=_DASHES, zorder=1)
-        if tau == chosen or _is_apart(tau, chosen):
-            text = f"τ = {tau:,}" if tau == chosen else f"{tau:,}"
-            axes.annotate(
-                text, (0.012, tau), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
-                color=colour, fontsize=8.5, weight="bold" if tau == chosen else "normal",
-            )  # fmt: skip
     axes.set(title="Counts by rank", xlabel="rank of the synset", ylabel="occurrences", ylim=(0.8, None))
+    labelled: list[int] = []
+    for tau in (chosen, *(tau for tau in taus if tau < counts[0])):
+        colour, weight = (CHOSEN, "bold") if tau == chosen else (_GREY, "normal")
+        axes.axhline(tau, color=colour, linewidth=1.1 if tau == chosen else 0.8, linestyle=_DASHES, zorder=1)
+        if _has_room(axes, tau, labelled):
+            labelled.append(tau)
+            axes.annotate(
+                f"τ = {tau:,}" if tau == chosen else f"{tau:,}", (0.012, tau), xycoords=("axes fraction", "data"),
+                xytext=(0, 2), textcoords="offset points", color=colour, fontsize=8.5, weight=weight,
+            )  # fmt: skip
     _plain(axes, "x", "y")
 
 
-def _is_apart(tau: int, chosen: int) -> bool:
-    """Whether the label of one threshold's line leaves room for the chosen one's."""
-    return not 1 / 1.6 < tau / chosen < 1.6
+def _has_room(axes: Axes, tau: int, labelled: list[int]) -> bool:
+    """Whether a line's label keeps clear of those of other lines."""
+    low, high = np.log(axes.get_ylim())
+    return all(abs(np.log(tau / other)) > 0.045 * (high - low) for other in labelled)
 
 
 def _draw_sizes(axes: Axes, curves: dict[str, list[Coverage]], own: Coverage) -> None:
@@ -161,8 +166,15 @@ def _mark(axes: Axes, x: float, y: float, text: str) -> None:
 
 
 def _plain(axes: Axes, *directions: str) -> None:
-    """Write 1,000 rather than 10³."""
+    """Write 1k rather than 10³."""
     for direction in directions:
         axis = getattr(axes, f"{direction}axis")
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         axis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    for power, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= power:
+            return f"{value / power:g}{letter}"
+    return f"{value:g}"

@@ -287,7 +287,7 @@
       made.dataset.filter = key;
       made.setAttribute("role", "radio");
       made.setAttribute("aria-checked", String(key === filter));
-      made.addEventListener("click", () => { filter = key; showFilters(); update(); search.focus(); });
+      made.addEventListener("click", () => { filter = key; showFilters(); update(); if (!narrow.matches) search.focus(); });
       return made;
     });
     filters.replaceChildren(...buttons);
