@@ -98,6 +98,17 @@ def test_what_a_service_needs_is_named():
         expand("nosuch://a.txt")
 
 
+def test_what_a_web_server_lists(server, tmp_path):
+    for name in ("a-0.tsv", "a-1.tsv.gz", "b.txt", "c.jpg"):
+        (tmp_path / name).write_text("a dog")
+    assert expand(f"{server}/a-*") == [f"{server}/a-0.tsv", f"{server}/a-1.tsv.gz"]
+    assert expand(f"{server}/a-{{0..0}}.tsv") == [f"{server}/a-0.tsv"]
+    assert expand(f"{server}/") == [f"{server}/a-0.tsv", f"{server}/a-1.tsv.gz", f"{server}/b.txt"]
+    assert expand(f"{server}/b.txt?download=1") == [f"{server}/b.txt?download=1"]
+    with pytest.raises(UserError, match=r"No file matches .*/none\.txt.* there is: a-0\.tsv, a-1"):
+        expand(f"{server}/none.txt")
+
+
 def test_a_server_that_does_not_answer_is_named():
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:1/a\.txt cannot be read"):
         expand("http://127.0.0.1:1/a.txt")

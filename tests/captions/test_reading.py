@@ -2,10 +2,7 @@
 
 import gzip
 import json
-import threading
 from collections import Counter
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from unittest.mock import patch
 
@@ -390,18 +387,6 @@ def test_what_is_no_tar_is_refused(tmp_path):
 
 
 # ---- addresses ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(tmp_path):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as http:
-        threading.Thread(target=partial(http.serve_forever, poll_interval=0.02), daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
 
 
 @pytest.mark.parametrize("name", ["c.txt", "c.csv.gz", "c.tsv.zst", "c.jsonl.bz2", "c.parquet", "c.tar", "c.tar.gz"])
