@@ -18,6 +18,7 @@ class DataConfig:
     val: Any = None  # held-out shards
     probe: str | None = None  # a folder with train/<class>/ and test/<class>/ pictures
     vocabulary: str | None = None  # the labels of the categorical objective
+    labels: str | None = None  # read from what `catclip label` wrote: beside (the shards), or a folder; null: made anew
     image_key: str = "jpg;jpeg;png;webp"
     caption_key: str | None = None  # txt, json.caption, json.captions, or a column; null finds the usual ones
     captions: str = "first"  # of several captions: first | sample | all
@@ -147,11 +148,23 @@ class DoctorConfig:
 
 
 @dataclass
+class VocabularysCaptionsConfig:
+    """As `CaptionsConfig`; null: as the vocabulary's captions were read."""
+
+    tagger: str | None = None
+    sense: str | None = None
+
+
+@dataclass
 class LabelConfig:
+    """Labels for `data.sources`, shards or tables; or for one caption to explain."""
+
     explain: str | None = None  # a caption
     data: DataConfig = MISSING
-    captions: CaptionsConfig = field(default_factory=CaptionsConfig)
-    rule: str = "default"  # default | reference, as CatLIP published it
+    captions: VocabularysCaptionsConfig = field(default_factory=VocabularysCaptionsConfig)
+    rule: str | None = None  # default | reference; null: the vocabulary's
+    out: str | None = None  # a folder for the label files; null: beside the sources
+    workers: int | None = None  # processes; null: one a core
 
 
 @dataclass

@@ -12,13 +12,28 @@ from catclip.errors import UserError
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8, aside, force it to disk, and rename it into place."""
-    aside = path.with_name(f".{path.name}.partial")
-    with open(aside, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to: what is written is forced to disk and renamed to `path`, or removed after an error."""
+    aside = path_aside(path)
+    try:
+        yield aside
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     os.replace(aside, path)
     sync_folder(path.parent)
+
+
+def path_aside(path: Path) -> Path:
+    """Return where a file is written before it is renamed to `path`; a killed process leaves it there."""
+    return path.with_name(f".{path.name}.partial")
 
 
 @contextmanager
@@ -46,13 +61,31 @@ def locked(folder: Path, use: str) -> Iterator[None]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
+    with _exclusive(handle, f"Another process {use} {folder}. Wait for it, or choose another folder."):
+        yield
+
+
+@contextmanager
+def locked_file(path: Path, use: str) -> Iterator[None]:
+    """Keep other processes from a file that is there already, as `locked` does from a folder.
+
+    Raises:
+        OSError: it cannot be opened.
+        UserError: another process holds it.
+    """
+    with _exclusive(os.open(path, os.O_RDONLY), f"Another process {use} {path}. Wait for it."):
+        yield
+
+
+@contextmanager
+def _exclusive(handle: int, message: str) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"Another process {use} {folder}. Wait for it, or choose another folder.") from None
+            raise UserError(message) from None
         except OSError as error:
-            # Some network file systems know no locks on folders: there the user has to take care.
+            # Some network file systems know no such locks: there the user has to take care.
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
         yield

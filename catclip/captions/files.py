@@ -15,6 +15,7 @@ from catclip.errors import UserError
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet", ".tar")
+LABELS_ENDING = ".labels.parquet"  # of what `catclip label` writes beside shards and tables
 _BUFFER = 1 << 20  # bytes
 
 
@@ -48,7 +49,8 @@ def expand(patterns: str | Iterable[str | Path]) -> list[str]:
     """Return the files that some patterns stand for, sorted, each once.
 
     A pattern is a path, a glob, a brace range (``train-{00000..00005}.tar``), or a folder: its shards, or if it has
-    none its text files and tables. All of these may be addresses that fsspec opens (``s3://``, ``https://`` …).
+    none its text files and tables. Label files are no captions, and only found by their own names. All of these may be
+    addresses that fsspec opens (``s3://``, ``https://`` …).
 
     Raises:
         UserError: a pattern, or one member of its brace range, matches nothing; an address cannot be reached, or needs
@@ -77,6 +79,8 @@ def _matches(pattern: str) -> list[str]:
         found, in_folder = remote.matches(path)
     else:
         found, in_folder = _local_matches(local, path), local.is_dir()
+    if found != [str(local)]:
+        found = [file for file in found if not file.endswith(LABELS_ENDING)]
     if in_folder:
         files = [file for file in found if is_read(file)]
         found = [file for file in files if split_name(file)[0] == ".tar"] or files

@@ -34,7 +34,7 @@ def jsonl_chunks(
     Raises:
         UserError: the first lines have no such field.
     """
-    field, in_lists = _caption_field(path, column)
+    field, in_lists = caption_field(path, column)
     for block in line_blocks(stream, path, start, stop):
         captions = _parse_columnar(block, field, in_lists)
         if captions is None:
@@ -90,19 +90,24 @@ def _parse_one_by_one(block: bytes, field: str, first_only: bool) -> Iterator[Ch
         except (ValueError, RecursionError):
             skipped["invalid JSON"] += 1
             continue
-        found = _captions_in(value.get(field)) if isinstance(value, dict) else []
+        found = captions_in(value.get(field)) if isinstance(value, dict) else []
         skipped[ABSENT] += not found
         captions += found[:1] if first_only else found
     yield Chunk(from_python(captions), +skipped)
 
 
-def _captions_in(value: Any) -> list[str]:
+def captions_in(value: Any) -> list[str]:
+    """Return the captions that are not empty, of a field that holds one or a list of them."""
     values = value if isinstance(value, list) else [value]
     return [text for text in (each.strip() for each in values if isinstance(each, str)) if text]
 
 
-def _caption_field(path: str, wanted: str | None) -> tuple[str, bool]:
-    """Return the field of the captions, and whether they come in lists."""
+def caption_field(path: str, wanted: str | None) -> tuple[str, bool]:
+    """Return the field of the captions, and whether they come in lists.
+
+    Raises:
+        UserError: the first lines have no such field.
+    """
     with open_raw(path) as raw:
         stream = decompressed(raw, path)
         objects = list(_objects(stream.readline(LONGEST_LINE) for _ in range(_LOOKED_AT)))

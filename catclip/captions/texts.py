@@ -69,11 +69,23 @@ def present(captions: pa.StringArray, reason: str) -> Chunk:
 
 def present_in_lists(lists: pa.ListArray | pa.LargeListArray, reason: str, first_only: bool) -> Chunk:
     """Return the captions in lists of them: all, or of each list the first that is not empty."""
-    owners = pc.list_parent_indices(lists).to_numpy()
-    trimmed = pc.utf8_trim_whitespace(to_strings(lists.flatten()))
-    full = pc.fill_null(pc.greater(pc.binary_length(trimmed), 0), False).to_numpy(zero_copy_only=False)
-    places = np.flatnonzero(full)
-    found, firsts = np.unique(owners[places], return_index=True)
-    captions = trimmed.take(pa.array(places[firsts] if first_only else places))
-    empty = len(lists) - len(found)
+    captions, owners = owned_in_lists(lists, first_only)
+    empty = len(lists) - len(np.unique(owners))
     return Chunk(captions, Counter({reason: empty}) if empty else Counter())
+
+
+def owned(captions: pa.StringArray) -> tuple[pa.StringArray, np.ndarray]:
+    """Return the C captions that are not empty or null, trimmed, and their places, int64 [C]."""
+    trimmed = pc.utf8_trim_whitespace(captions)
+    full = pc.fill_null(pc.greater(pc.binary_length(trimmed), 0), False)
+    return trimmed.filter(full), np.flatnonzero(full.to_numpy(zero_copy_only=False))
+
+
+def owned_in_lists(lists: pa.ListArray | pa.LargeListArray, first_only: bool) -> tuple[pa.StringArray, np.ndarray]:
+    """Return the C captions in lists of them as `owned` does, and the places of their lists, int64 [C]."""
+    captions, places = owned(to_strings(lists.flatten()))
+    owners = pc.list_parent_indices(lists).to_numpy()[places]
+    if not first_only:
+        return captions, owners
+    found, firsts = np.unique(owners, return_index=True)
+    return captions.take(pa.array(firsts)), found

@@ -49,8 +49,8 @@ class TrainingBatches(Dataset):
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
         picture = random_resized_crop(image, self.size, self.scale, self.flip, rng)
-        selected = self.pairs.select(captions, rng)
-        return self.pairs.key(shard, row), picture, [target(selected, rng) for target in self.targets]
+        annotation = self.pairs.annotation(shard, row, self.pairs.select(captions, rng))
+        return self.pairs.key(shard, row), picture, [target(annotation, rng) for target in self.targets]
 
 
 class HeldOutBatches(Dataset):
@@ -77,7 +77,8 @@ class HeldOutBatches(Dataset):
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
         selected = captions[:1] if self.pairs.mode == "first" else captions
-        targets = [target(selected, cast(np.random.Generator, _FirstChoice())) for target in self.targets]
+        annotation = self.pairs.annotation(shard, row, selected)
+        targets = [target(annotation, cast(np.random.Generator, _FirstChoice())) for target in self.targets]
         return self.pairs.key(shard, row), centre_crop(image, self.size), targets
 
 

@@ -1,14 +1,16 @@
-"""Image-caption pairs as `data.*` configures them: shards, which keys, and which captions count."""
+"""Image-caption pairs as `data.*` configures them: shards, which keys, which captions count, stored labels."""
 
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
 from catclip.captions.sources import CAPTION_KEYS, captions_of
 from catclip.config import DataConfig
 from catclip.data.shards import Shards
+from catclip.data.stored_labels import StoredLabels, open_labels
 from catclip.errors import UserError, check_choice
 
 
@@ -16,15 +18,28 @@ class BadSampleError(ValueError):
     """A sample that is skipped and counted; `str()` of it is the reason, the same for all samples of its kind."""
 
 
+class Annotation(NamedTuple):
+    """What is said of a picture.
+
+    Attributes:
+        captions: those that `data.captions` selects.
+        labels: their labels out of a label file, rising vocabulary indices; None where `data.labels` asks for none.
+    """
+
+    captions: Sequence[str]
+    labels: list[int] | None = None
+
+
 class Pairs:
     """The image-caption pairs of some shards.
 
     Args:
         patterns: which shards.
-        config: keys and caption mode.
+        config: keys, caption mode, and where labels are stored.
 
     Raises:
-        UserError: no shards, a key that no sample has, an unknown caption mode.
+        UserError: no shards, a key that no sample has, an unknown caption mode; a shard's label file is missing, or was
+            made for something else.
     """
 
     def __init__(self, patterns: str | Sequence[str], config: DataConfig):
@@ -32,8 +47,10 @@ class Pairs:
         self.shards = Shards(patterns)
         self.image_keys = config.image_key.lower().split(";")
         self.mode = config.captions
+        self.labels: StoredLabels | None = None
         self.caption_key = config.caption_key or self._usual_key()
         self._check_keys()
+        self.labels = open_labels(self.shards, patterns, config, self.caption_key)
 
     @property
     def caption_extension(self) -> str:
@@ -82,18 +99,7 @@ class Pairs:
         image = next((members[key] for key in self.image_keys if key in members), None)
         if not image:
             raise BadSampleError("no picture" if image is None else "empty picture")
-        return image, self._captions(members)
-
-    def _captions(self, members: dict[str, bytes]) -> list[str]:
-        try:
-            captions = [caption for caption in captions_of(members, self.caption_key) if caption.strip()]
-        except KeyError as error:
-            raise BadSampleError(f"no caption under {self.caption_key}") from error
-        except (ValueError, RecursionError) as error:
-            raise BadSampleError("caption is not valid JSON") from error
-        if not captions:
-            raise BadSampleError("empty caption")
-        return captions
+        return image, read_captions(members, self.caption_key)
 
     def select(self, captions: list[str], rng: np.random.Generator) -> list[str]:
         """The captions that `data.captions` asks for."""
@@ -101,14 +107,40 @@ class Pairs:
             return captions[:1]
         return captions if self.mode == "all" else [captions[int(rng.integers(len(captions)))]]
 
-    def captions(self, limit: int = 100) -> Iterator[list[str]]:
-        """The selected captions of readable samples, spread evenly over the shards; pictures are not read."""
+    def annotation(self, shard: int, row: int, selected: list[str]) -> Annotation:
+        """The selected captions of a sample, with its stored labels."""
+        return Annotation(selected, None if self.labels is None else self.labels[shard, row])
+
+    def annotations(self, limit: int = 100) -> Iterator[Annotation]:
+        """Those of readable samples, spread evenly over the shards; pictures are not read."""
         rng = np.random.default_rng(0)
         for shard, row in islice(self.shards.in_order(), 0, None, max(1, len(self) // limit)):
             try:
-                yield self.select(self._captions(self.shards.read(shard, row, [self.caption_extension])), rng)
+                captions = read_captions(self.shards.read(shard, row, [self.caption_extension]), self.caption_key)
             except (BadSampleError, OSError):
                 continue  # the loader meets it again, and counts it
+            yield self.annotation(shard, row, self.select(captions, rng))
+
+    def captions(self, limit: int = 100) -> Iterator[Sequence[str]]:
+        """The captions of `annotations`."""
+        return (annotation.captions for annotation in self.annotations(limit))
+
+
+def read_captions(members: dict[str, bytes], caption_key: str) -> list[str]:
+    """All captions of a sample that say something, at least one.
+
+    Raises:
+        BadSampleError: it has none.
+    """
+    try:
+        captions = [caption for caption in captions_of(members, caption_key) if caption.strip()]
+    except KeyError as error:
+        raise BadSampleError(f"no caption under {caption_key}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadSampleError("caption is not valid JSON") from error
+    if not captions:
+        raise BadSampleError("empty caption")
+    return captions
 
 
 def _json_fields(data: bytes) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -60,6 +61,12 @@ class Shard:
         except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
             problem = f"{type(error).__name__}: {error}"
         return cls(path, [Location(key.lstrip("/"), members) for key, members in samples.items()], problem)
+
+    def read(self, file: BinaryIO, row: int, extensions: Sequence[str] | None = None) -> dict[str, bytes]:
+        """The members of a sample by extension, out of the open shard; only those in `extensions`, if given."""
+        members = self.samples[row].members
+        wanted = members if extensions is None else [ext for ext in extensions if ext in members]
+        return {ext: os.pread(file.fileno(), members[ext][1], members[ext][0]) for ext in wanted}
 
 
 def _check_end(path: str, offset: int) -> None:
@@ -118,10 +125,8 @@ class Shards(Sequence[Shard]):
         Raises:
             OSError: the shard is gone or cannot be read.
         """
-        members = self.shards[shard].samples[row].members
-        wanted = members if extensions is None else [ext for ext in extensions if ext in members]
         with open(self.shards[shard].path, "rb") as file:
-            return {ext: os.pread(file.fileno(), members[ext][1], members[ext][0]) for ext in wanted}
+            return self.shards[shard].read(file, row, extensions)
 
 
 class Order:

@@ -1,7 +1,8 @@
-"""A sample's captions → what an objective learns from: ragged label ids, or text tokens.
+"""A sample's annotation → what an objective learns from: ragged label ids, or text tokens.
 
-A target is called once a sample, in the loader's workers, with the captions that `data.captions` selected; its
-`collate` makes the batch's tensors. Several targets can share a batch: each adds keys of its own.
+A target is called once a sample, in the loader's workers, with the captions that `data.captions` selected and their
+labels, if those are stored (`data.labels`); its `collate` makes the batch's tensors. Several targets can share a batch:
+each adds keys of its own.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 
 from catclip.captions import Vocabulary
+from catclip.data.pairs import Annotation
 
 
 class Targets(Protocol):
-    def __call__(self, captions: Sequence[str], rng: np.random.Generator) -> Any:
+    def __call__(self, annotation: Annotation, rng: np.random.Generator) -> Any:
         """The target of one sample."""
 
     def collate(self, targets: Sequence[Any]) -> dict[str, torch.Tensor]:
@@ -22,7 +24,7 @@ class Targets(Protocol):
 
 
 class LabelTargets:
-    """Captions → vocabulary indices; the labels of several captions are united.
+    """Captions → vocabulary indices, or those that are stored; the labels of several captions are united.
 
     Collated, ragged: `label_ids` int64 [N], all labels of the batch laid end to end, and `label_offsets` int64
     [B + 1]; picture b has `label_ids[label_offsets[b] : label_offsets[b + 1]]`.
@@ -31,7 +33,14 @@ class LabelTargets:
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = vocabulary
 
-    def __call__(self, captions: Sequence[str], rng: np.random.Generator) -> list[int]:
+    def __call__(self, annotation: Annotation, rng: np.random.Generator) -> list[int]:
+        return self.labels(annotation)
+
+    def labels(self, annotation: Annotation) -> list[int]:
+        """Rising vocabulary indices."""
+        captions, stored = annotation
+        if stored is not None:
+            return stored
         if len(captions) == 1:
             return self.vocabulary.labels(captions[0])
         return sorted({label for caption in captions for label in self.vocabulary.labels(caption)})
@@ -54,7 +63,8 @@ class TokenTargets:
         self.length = length
         self.tokenizer = SimpleTokenizer(context_length=length)
 
-    def __call__(self, captions: Sequence[str], rng: np.random.Generator) -> torch.Tensor:
+    def __call__(self, annotation: Annotation, rng: np.random.Generator) -> torch.Tensor:
+        captions = annotation.captions
         caption = captions[0] if len(captions) == 1 else captions[int(rng.integers(len(captions)))]
         # Far more than fits: the tokenizer's time grows with the square of a word's length, and the web has endless
         # ones, over which a worker would sit for minutes.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from catclip.captions import Vocabulary
 from catclip.data.loader import Batch
-from catclip.data.pairs import Pairs
+from catclip.data.pairs import Annotation, Pairs
 from catclip.data.targets import LabelTargets
 from catclip.errors import UserError, check_choice
 from catclip.models.backbone import Backbone
@@ -27,7 +27,7 @@ class Categorical(Objective):
         bias: where the head's biases start: `prior`, the log-odds of each label, or `zero`, as published.
 
     Raises:
-        UserError: no vocabulary, or no training caption has a label in it.
+        UserError: no vocabulary, no training caption has a label in it, or the stored labels are another's.
     """
 
     evaluator = "multilabel"
@@ -45,7 +45,8 @@ class Categorical(Objective):
         self.targets = LabelTargets(self.vocabulary)
         prior = None
         if pairs is not None:
-            counts, samples = count_labels(self.targets, pairs.captions(limit=PRIOR_SAMPLES), len(self.vocabulary))
+            _check_stored(self.vocabulary, vocabulary, pairs)
+            counts, samples = count_labels(self.targets, pairs.annotations(limit=PRIOR_SAMPLES))
             _check_coverage(counts, vocabulary, pairs)
             # Half a count more on either side keeps the log-odds of labels not met finite.
             prior = (counts + 0.5) / (samples + 1) if bias == "prior" else None
@@ -78,13 +79,21 @@ def ragged_bce(logits: torch.Tensor, label_ids: torch.Tensor, label_offsets: tor
     return (F.softplus(logits).sum() - logits[rows, label_ids].sum()) / len(logits)
 
 
-def count_labels(targets: LabelTargets, captions: Iterable[list[str]], labels: int) -> tuple[torch.Tensor, int]:
+def count_labels(targets: LabelTargets, annotations: Iterable[Annotation]) -> tuple[torch.Tensor, int]:
     """How many of the samples carry each label, float [V], and how many samples there are."""
-    counts, samples = torch.zeros(labels), 0
-    for selected in captions:
-        counts[sorted({label for caption in selected for label in targets.vocabulary.labels(caption)})] += 1
+    counts, samples = torch.zeros(len(targets.vocabulary)), 0
+    for annotation in annotations:
+        counts[targets.labels(annotation)] += 1
         samples += 1
     return counts, samples
+
+
+def _check_stored(vocabulary: Vocabulary, path: str, pairs: Pairs) -> None:
+    if pairs.labels is not None and pairs.labels.vocabulary != vocabulary.digest:
+        raise UserError(
+            f"objective.vocabulary={path} is another vocabulary than data.vocabulary, of whose labels the indices are "
+            "stored (data.labels)."
+        )
 
 
 def _check_coverage(counts: torch.Tensor, path: str, pairs: Pairs) -> None:

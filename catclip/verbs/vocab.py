@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from catclip.captions.corpus import CorpusCounts
 from catclip.captions.count import TAUS, count_files, whole_vocabulary
@@ -21,12 +17,12 @@ from catclip.captions.prune import check_options
 from catclip.captions.sources import describe
 from catclip.errors import UserError
 from catclip.files import writing
+from catclip.verbs.progress import file_progress
+from catclip.verbs.stopping import STOPPED_EARLY, Stopped, signals_raised
 from catclip.verbs.vocab_summary import summary, write_report
 
 if TYPE_CHECKING:
     from catclip.config import VocabConfig
-
-STOPPED_EARLY = 75  # exit code: a signal came; the same command goes on from what was counted
 
 
 def run(config: VocabConfig) -> None:
@@ -38,7 +34,7 @@ def run(config: VocabConfig) -> None:
     check_options(config.prune, config.tau, config.top_k, config.min_depth, config.exclude)
     start = time.perf_counter()
     extractor = SynsetExtractor(config.rule, config.captions.tagger, config.captions.sense)
-    with _signals_raised(), Journal(out.with_name(f"{out.name}.parts")) as journal:
+    with signals_raised(), Journal(out.with_name(f"{out.name}.parts")) as journal:
         try:
             corpus = _count_with_progress(console, config, extractor, journal)
             vocabulary = whole_vocabulary(corpus, extractor, describe(config.data.sources)).prune(
@@ -52,7 +48,7 @@ def run(config: VocabConfig) -> None:
             with writing(out):
                 vocabulary.save(out)
             journal.remove()
-        except _Signal as stop:
+        except Stopped as stop:
             print(f"Stopped by {stop}. {_kept(journal)}", file=sys.stderr)
             sys.exit(STOPPED_EARLY)
         except UserError as error:
@@ -72,47 +68,10 @@ def _kept(journal: Journal) -> str:
     )
 
 
-class _Signal(BaseException):
-    """A signal that asks to stop; `str()` of it is its name."""
-
-
-@contextmanager
-def _signals_raised() -> Iterator[None]:
-    """Raise `_Signal` where a signal asks this process to stop."""
-
-    def stop(number: int, _: object) -> None:
-        raise _Signal(signal.Signals(number).name)
-
-    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _count_with_progress(
     console: Console, config: VocabConfig, extractor: SynsetExtractor, journal: Journal
 ) -> CorpusCounts:
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[captions]:,} captions, {task.fields[rate]:,.0f}/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("counting", total=None, captions=0, rate=0.0)
-        start = time.perf_counter()
-        captions = 0
-
-        def progress(more: int, size: int, total: int | None) -> None:
-            nonlocal captions
-            captions += more
-            rate = captions / (time.perf_counter() - start)
-            bar.update(task, advance=size, total=total, captions=captions, rate=rate)
-
+    with file_progress(console, "captions") as progress:
         return count_files(
             config.data.sources,
             extractor,

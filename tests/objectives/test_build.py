@@ -5,6 +5,7 @@ import torch
 
 from catclip.captions import Vocabulary
 from catclip.config import BackboneConfig
+from catclip.data.pairs import Annotation
 from catclip.errors import UserError
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
@@ -52,8 +53,8 @@ def test_an_objective_keeps_to_the_seam(glyphs, name):
     assert isinstance(objective, Objective)
     images = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
     torch.testing.assert_close(objective.embed(images), objective.backbone(images))
-    caption = objective.targets(["a dog"], None)  # type: ignore[arg-type]
-    assert all(isinstance(tensor, torch.Tensor) for tensor in objective.targets.collate([caption]).values())
+    target = objective.targets(Annotation(["a dog"]), None)  # type: ignore[arg-type]
+    assert all(isinstance(tensor, torch.Tensor) for tensor in objective.targets.collate([target]).values())
 
 
 def test_the_configuration_is_not_changed_by_building(glyphs):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from catclip.captions import Vocabulary
 from catclip.captions.sources import captions_of
 from catclip.config import BackboneConfig
-from catclip.data.pairs import Pairs
+from catclip.data.pairs import Annotation, Pairs
 from catclip.data.shards import Shards
 from catclip.data.targets import LabelTargets
 from catclip.errors import UserError
@@ -151,12 +151,18 @@ def test_without_pairs_nothing_is_measured(glyphs):
 def test_labels_are_counted_once_a_picture(glyphs):
     targets = LabelTargets(Vocabulary.load(vocabulary_file(glyphs)))
     name = targets.vocabulary.names[0].split(".")[0].replace("_", " ")
-    counts, samples = count_labels(
-        targets, [[f"a {name}, a {name}", f"the {name}"], ["nothing"]], len(targets.vocabulary)
-    )
+    annotations = [Annotation([f"a {name}, a {name}", f"the {name}"]), Annotation(["nothing"])]
+    counts, samples = count_labels(targets, annotations)
     assert samples == 2
     assert counts[0] == 1
     assert counts.sum() == 1
+
+
+def test_stored_labels_are_counted_where_there_are_some(glyphs):
+    targets = LabelTargets(Vocabulary.load(vocabulary_file(glyphs)))
+    name = targets.vocabulary.names[0].split(".")[0].replace("_", " ")
+    counts, samples = count_labels(targets, [Annotation([f"a {name}"], [1, 2]), Annotation([f"a {name}"], [2])])
+    assert (samples, counts[:4].tolist()) == (2, [0, 1, 2, 0])
 
 
 # ---- what the user hears --------------------------------------------------------------------------------------------
