@@ -20,7 +20,7 @@ VERBS = {
     "demo": "the whole road on drawn pictures, beside CLIP, in minutes",
     "data glyphs": "draw the embedded data set: pictures, captions, true objects",
     "vocab": "captions -> synset vocabulary, pruned at tau",
-    "label": 'labels beside shards or tables; explain="a dog": why it has them',
+    "label": 'labels beside shards or tables; why: explain="dogs on a couch"',
     "pretrain": "train a backbone: objective=categorical or contrastive",
     "compare": "train several objectives on the same batches, side by side",
     "probe": "linear probe of a run's frozen features on labelled pictures",
