@@ -3,7 +3,7 @@
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -14,7 +14,15 @@ from catclip.captions.clean import SENTENCE_BREAKS, clean, published_clean, publ
 from catclip.captions.columns import ColumnLabeller, ColumnLabels
 from catclip.captions.lexicon import Lexicon, load_lexicon
 from catclip.captions.senses import Reading, Senses
-from catclip.captions.taggers import FUNCTION_WORDS, AnyWordTagger, LexiconTagger, NltkTagger, SpacyTagger, Tagger
+from catclip.captions.taggers import (
+    FUNCTION_WORDS,
+    REMEMBERED,
+    AnyWordTagger,
+    LexiconTagger,
+    NltkTagger,
+    SpacyTagger,
+    Tagger,
+)
 from catclip.errors import UserError, check_choice
 
 RULES = ("default", "reference")
@@ -78,9 +86,10 @@ class SynsetExtractor:
         self.lexicon = load_lexicon()
         self.senses = Senses(self.lexicon, sense)
         self._tagger = _make_tagger(tagger, self.lexicon) if rule == "default" else None
-        self._labels: dict[str, str | None] = {}
-        self._published_labels: dict[str, str | None] = {}
-        self._multiwords: dict[str, str | None] = {}
+        # Bounded: a corpus has no end of new words.
+        self._label = lru_cache(REMEMBERED)(self._find_label)
+        self._published_label = lru_cache(REMEMBERED)(self._find_published_label)
+        self._multiword_lemma = lru_cache(REMEMBERED)(self._find_multiword_lemma)
 
     def __reduce__(self) -> tuple[type["SynsetExtractor"], tuple[str, str, str]]:
         return SynsetExtractor, (self.rule, self.tagger, self.sense)
@@ -200,12 +209,6 @@ class SynsetExtractor:
             yield Match(start, stop, label)
             start = stop
 
-    def _label(self, word: str) -> str | None:
-        try:
-            return self._labels[word]
-        except KeyError:
-            return self._labels.setdefault(word, self._find_label(word))
-
     def _find_label(self, word: str) -> str | None:
         return self.read(word).wnid
 
@@ -268,15 +271,11 @@ class SynsetExtractor:
                 lemma = None
         return lemma
 
-    def _multiword_lemma(self, joined: str) -> str | None:
+    def _find_multiword_lemma(self, joined: str) -> str | None:
         """Return the multiword noun that words joined by ``_`` are, the last perhaps inflected: hot_dogs → hot_dog."""
-        if joined not in self._multiwords:
-            first, _, last = joined.rpartition("_")
-            forms = [joined, *(f"{first}_{base}" for base in self.lexicon.noun_candidates(last))]
-            self._multiwords[joined] = next(
-                (self.lexicon.multiwords[f] for f in forms if f in self.lexicon.multiwords), None
-            )
-        return self._multiwords[joined]
+        first, _, last = joined.rpartition("_")
+        forms = [joined, *(f"{first}_{base}" for base in self.lexicon.noun_candidates(last))]
+        return next((self.lexicon.multiwords[form] for form in forms if form in self.lexicon.multiwords), None)
 
     @cached_property
     def _multiword_starts(self) -> dict[str, int]:
@@ -293,11 +292,6 @@ class SynsetExtractor:
     def _published(self, caption: str) -> list[str]:
         labels = (self._published_label(token) for token in published_tokenize(published_clean(caption)))
         return [label for label in labels if label]
-
-    def _published_label(self, token: str) -> str | None:
-        if token not in self._published_labels:
-            self._published_labels[token] = self._find_published_label(token)
-        return self._published_labels[token]
 
     def _find_published_label(self, token: str) -> str | None:
         return self.read_published(token).wnid

@@ -6,6 +6,7 @@ every word for a noun. All are picklable: a tagger travels into a worker process
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -15,6 +16,9 @@ from catclip.paths import VOCAB
 
 if TYPE_CHECKING:
     from spacy.language import Language
+
+
+REMEMBERED = 1 << 18  # words, and words in their context, of which what was found is kept
 
 
 class Tagger(Protocol):
@@ -115,8 +119,8 @@ class LexiconTagger:
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         self._usage = {row[0]: float(row[1]) for row in read_table(USAGE_FILE, ("word", "evidence", "reason"))}
-        self._words: dict[str, _Word] = {}
-        self._decisions: dict[tuple[str, str, str], str] = {}
+        self._look_up = lru_cache(REMEMBERED)(lambda token: self.judge(token.lower()))
+        self._decide = lru_cache(REMEMBERED)(self._find_class)
 
     def __reduce__(self) -> tuple[type["LexiconTagger"], tuple[Lexicon]]:
         return LexiconTagger, (self.lexicon,)
@@ -127,14 +131,13 @@ class LexiconTagger:
 
     def tags(self, tokens: list[str]) -> list[str]:
         """Return each token's class, one letter (see FUNCTION_WORDS), decided from left to right."""
-        words = [self._words.get(token) or self._look_up(token) for token in tokens]
+        words = [self._look_up(token) for token in tokens]
         tags = []
         before = "^"
         for i, (token, word) in enumerate(zip(tokens, words, strict=True)):
             if word.form:
                 after = words[i + 1].lean if i + 1 < len(words) else "$"
-                key = (token, before, after)
-                before = self._decisions.get(key) or self._decide(key, word)
+                before = self._decide(token, before, after)
             else:
                 before = word.lean
             tags.append(before)
@@ -148,12 +151,9 @@ class LexiconTagger:
         around = zip(words, before, after, strict=False)
         return [_log_odds(word, left, right) if word.form else None for word, left, right in around]
 
-    def _decide(self, key: tuple[str, str, str], word: _Word) -> str:
-        _, before, after = key
-        return self._decisions.setdefault(key, word.noun if _log_odds(word, before, after) > 0 else word.otherwise)
-
-    def _look_up(self, token: str) -> _Word:
-        return self._words.setdefault(token, self.judge(token.lower()))
+    def _find_class(self, token: str, before: str, after: str) -> str:
+        word = self._look_up(token)
+        return word.noun if _log_odds(word, before, after) > 0 else word.otherwise
 
     def judge(self, word: str) -> _Word:
         """Return what is known of a lower-case word before its neighbours are seen."""
