@@ -52,6 +52,7 @@ def test_verbs_work_outside_the_checkout(installed: Path, tmp_path: Path):
     done = run_outside(installed, tmp_path, "vocab", "data.sources=captions.txt", "tau=1", "out=v.tsv")
     assert done.returncode == 0, done.stderr
     assert "dog.n.01" in (tmp_path / "v.tsv").read_text()
+    assert "two dogs" in (tmp_path / "v.html").read_text()
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 
 from catclip.captions.extract import ColumnLabels
 
-SIZE = 1 << 17  # captions; of more, shares are estimates, with a standard error of at most 0.14 %
+SIZE = 1 << 18  # captions; of more, shares are estimates, with a standard error of at most 0.1 %
 _NO_LIMIT = np.uint64(2**64 - 1)
 
 

@@ -71,6 +71,6 @@ def threshold(vocabulary: Vocabulary) -> int:
     return max(tau, min(vocabulary.counts)) if "top_k" in vocabulary.metadata else tau
 
 
-def threshold_grid(most: int, points: int = 33) -> list[int]:
+def threshold_grid(most: int, points: int = 25) -> list[int]:
     """Return thresholds from 1 to `most`, about evenly spaced on a logarithmic scale, without repeats."""
     return sorted({round(tau) for tau in np.geomspace(1, max(most, 1), points)})
