@@ -28,7 +28,7 @@ PART_SIZE = 1 << 24  # bytes; a second's work, which a kill loses
 SLOW_PART_SIZE = 1 << 19  # for the taggers that are models
 _PART_FILES = 256
 _BYTES_A_CAPTION = 64  # roughly
-_BATCH = 8192  # captions labelled at once
+_BATCH = 1 << 15  # captions labelled at once
 
 PartProgress = Callable[[int, int], None]  # (captions, bytes of the files) counted since the last call
 
