@@ -31,6 +31,8 @@ def run(config: VocabConfig) -> None:
     out = Path(config.out)
     if out.exists():
         raise UserError(f"{out} exists already. Give another out=…, or remove it first.")
+    if out.suffix in (".png", ".html"):
+        raise UserError(f"out={out}: that ending is of what stands beside the vocabulary. Give it another, as .tsv.")
     check_options(config.prune, config.tau, config.top_k, config.min_depth, config.exclude)
     start = time.perf_counter()
     extractor = SynsetExtractor(config.rule, config.captions.tagger, config.captions.sense)

@@ -78,6 +78,18 @@ def test_options_are_checked_before_anything_is_read(tmp_path, options, message)
         build(tmp_path / "none.txt", **options)
 
 
+def test_the_file_is_not_taken_for_what_stands_beside_it(captions):
+    with pytest.raises(UserError, match=r"out=vocab\.html: that ending"):
+        vocab.run(VocabConfig(data=DataConfig(sources=str(captions)), out="vocab.html"))
+
+
+def test_estimates_are_called_so(captions, capsys, monkeypatch):
+    monkeypatch.setattr("catclip.captions.sample.SIZE", 10)
+    _, out = build(captions, tau=10)
+    assert "Captions estimated from 10 of them." in capsys.readouterr().out
+    assert '"estimated":true' in out.with_suffix(".html").read_text()
+
+
 def test_nothing_left(captions):
     with pytest.raises(UserError, match=r"The largest tau that leaves any is 26\."):
         build(captions, tau=27, prune="rollup", min_depth=5)

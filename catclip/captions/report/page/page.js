@@ -22,6 +22,7 @@
   const wnid = (row) => "n" + String(data.offsets[row]).padStart(8, "0");
   const name = (row) =>
     `${lemmas[row][0].toLowerCase().replaceAll(" ", "_")}.n.${String(data.senses[row]).padStart(2, "0")}`;
+  const categoryOf = (row) => data.categories[data.category[row]];
   const rowOf = new Map(data.offsets.map((_, row) => [wnid(row), row]));
   const number = (value) => value.toLocaleString("en");
   const percent = (share) => `${about.estimated ? "about " : ""}${(100 * share).toFixed(2)}%`;
@@ -113,7 +114,7 @@
     const made = make(
       "div", isLabel(row) ? "row" : "row tail",
       make("span", "rank", isLabel(row) ? number(row) : "–"), word,
-      make("span", "kind", data.categories[data.category[row]]),
+      make("span", "kind", categoryOf(row)),
       make("span", "count", bar, make("b", "", number(total(row)))),
     );
     made.id = `row-${place}`;
@@ -152,7 +153,8 @@
 
   function synsetList(all) {
     const sorted = [...all].sort((one, other) => total(other) - total(one));
-    const items = sorted.slice(0, SHOWN).map((row) => make("li", "", link(row), total(row) ? ` ${number(total(row))}` : ""));
+    const count = (row) => (total(row) ? ` ${number(total(row))}` : "");
+    const items = sorted.slice(0, SHOWN).map((row) => make("li", "", link(row), count(row)));
     if (sorted.length > SHOWN) items.push(make("li", "more", `and ${number(sorted.length - SHOWN)} more`));
     return make("ul", "synsets", ...items);
   }
@@ -193,11 +195,12 @@
     const parts = [
       back,
       make("h2", "", lemmas[row].join(", ")),
-      make("p", "names", make("code", "", name(row)), " · ", make("code", "", wnid(row)), ` · ${data.categories[data.category[row]]}`),
+      make("p", "names", make("code", "", name(row)), " · ", make("code", "", wnid(row)), ` · ${categoryOf(row)}`),
       make("p", "state", ...state(row)),
     ];
     if (data.glosses[row]) parts.push(make("p", "gloss", data.glosses[row]));
-    parts.push(section("Above it", make("ul", "path", ...path.map((up) => make("li", "", up === row ? lemmas[up][0] : link(up))))));
+    const steps = path.map((up) => make("li", "", up === row ? lemmas[up][0] : link(up)));
+    parts.push(section("Above it", make("ul", "path", ...steps)));
     parts.push(section("Captions that gave it", captionsOf(row)));
     if (rolledInto.has(row)) parts.push(section("Rolled up into it", synsetList(rolledInto.get(row))));
     if (below.has(row)) parts.push(section("Below it", synsetList(below.get(row))));
@@ -236,7 +239,8 @@
 
   const page = () => Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
   const moves = {
-    ArrowDown: () => active + 1, ArrowUp: () => active - 1, PageDown: () => active + page(), PageUp: () => active - page(),
+    ArrowDown: () => active + 1, ArrowUp: () => active - 1,
+    PageDown: () => active + page(), PageUp: () => active - page(),
   };
   const ends = { Home: () => 0, End: () => rows.length - 1 }; // in the search box these move the cursor
 
@@ -275,9 +279,9 @@
       ["rule", `${about.rule}, tagger ${about.tagger}, sense ${about.sense}`], ["from", about.created_from],
       ["lexicon", about.lexicon],
     ];
-    element("facts").replaceChildren(
-      ...facts.map(([key, value]) => make("div", `fact-${key.split(" ")[0]}`, make("dt", "", key), make("dd", "", value))),
-    );
+    element("facts").replaceChildren(...facts.map(
+      ([key, value]) => make("div", `fact-${key.split(" ")[0]}`, make("dt", "", key), make("dd", "", value)),
+    ));
   }
 
   function showFilters() {
@@ -287,7 +291,12 @@
       made.dataset.filter = key;
       made.setAttribute("role", "radio");
       made.setAttribute("aria-checked", String(key === filter));
-      made.addEventListener("click", () => { filter = key; showFilters(); update(); if (!narrow.matches) search.focus(); });
+      made.addEventListener("click", () => {
+        filter = key;
+        showFilters();
+        update();
+        if (!narrow.matches) search.focus(); // there it would bring up a keyboard
+      });
       return made;
     });
     filters.replaceChildren(...buttons);
