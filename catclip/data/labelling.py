@@ -112,30 +112,34 @@ def _check(vocabulary: Vocabulary, config: DataConfig, workers: int | None) -> N
 
 def _plan(sources: Sequence[str], vocabulary: Vocabulary, config: DataConfig, out: str | None) -> list[Job]:
     """Return what each source asks for, after a look at the label files that are there."""
-    shards = [path for path in sources if split_name(path)[0] == ".tar"]
-    shard_key = _shard_caption_key(shards, config) if shards else ""
-    jobs = list[Job]()
-    owners = dict[Path, str]()
     for source in sources:
-        kind = check_kind(source)
-        if is_address(source):
-            raise UserError(f"{source}: labels are written for files of this machine. Copy it here first.")
-        if kind == ".tar" and split_name(source)[1]:
-            raise UserError(f"{source}: training reads no compressed shards. Decompress it first.")
+        _check_source(source)
+    shards = [source for source in sources if split_name(source)[0] == ".tar"]
+    shard_key = _shard_caption_key(shards, config) if shards else ""
+    in_tars = set(shards)
+    jobs = dict[Path, Job]()
+    for source in sources:
         target = label_file.label_path(source, out)
-        if target in owners:
-            raise UserError(f"The labels of {owners[target]} and of {source} would both go to {target}.")
-        owners[target] = source
-        key = shard_key if kind == ".tar" else caption_column(source, config.caption_key)
+        if target in jobs:
+            raise UserError(f"The labels of {jobs[target].source} and of {source} would both go to {target}.")
+        key = shard_key if source in in_tars else caption_column(source, config.caption_key)
         size = file_info(source).size
-        assert size is not None
-        jobs.append(Job(source, target, Labelling.of(vocabulary, config.captions, key, size)))
-    for job in jobs:
+        assert size is not None, "of files on this machine it is known"
+        jobs[target] = Job(source, target, Labelling.of(vocabulary, config.captions, key, size))
+    for job in jobs.values():
         if job.target.exists() and (differences := label_file.read_labelling(job.target).differences(job.labelling)):
             raise UserError(
                 f"{job.target} is there already and was made otherwise: {differences}. Remove it, or give another out=…"
             )
-    return jobs
+    return list(jobs.values())
+
+
+def _check_source(source: str) -> None:
+    kind = check_kind(source)
+    if is_address(source):
+        raise UserError(f"{source}: labels are written for files of this machine. Copy it here first.")
+    if kind == ".tar" and split_name(source)[1]:
+        raise UserError(f"{source}: training reads no compressed shards. Decompress it first.")
 
 
 def _shard_caption_key(shards: Sequence[str], config: DataConfig) -> str:

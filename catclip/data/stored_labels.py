@@ -1,6 +1,8 @@
 """`StoredLabels`: the labels of a data set's samples out of the files that `catclip label` wrote."""
 
+import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,9 +76,13 @@ def _read(shard: Shard, path: Path, command: str) -> FileLabels:
 
 
 def _command(patterns: str | Sequence[str], config: DataConfig, caption_key: str, folder: str | None) -> str:
-    """The command that makes the label files."""
-    sources = patterns if isinstance(patterns, str) else f"[{','.join(patterns)}]"
-    parts = [f"catclip label data.sources='{sources}' data.vocabulary={config.vocabulary}"]
-    parts += [f"data.captions={config.captions}"] * (config.captions != DataConfig.captions)
-    parts += [f"data.caption_key={caption_key}"] * (config.caption_key is not None)
-    return " ".join([*parts, *([f"out={folder}"] if folder else [])])
+    """The command that makes the label files, for a shell."""
+    sources = patterns if isinstance(patterns, str) else json.dumps(list(patterns), separators=(",", ":"))
+    keys: dict[str, str | None] = {
+        "data.sources": sources,
+        "data.vocabulary": config.vocabulary,
+        "data.captions": config.captions if config.captions != DataConfig.captions else None,
+        "data.caption_key": caption_key if config.caption_key is not None else None,
+        "out": folder,
+    }
+    return " ".join(["catclip label", *(f"{key}={shlex.quote(value)}" for key, value in keys.items() if value)])
