@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catclip.captions import SynsetExtractor, parts
+from catclip.captions import SynsetExtractor, parts, rare, sample
+from catclip.captions.corpus import CorpusCounts
 from catclip.captions.count import count_files
 from catclip.captions.parts import Counting, divide, part_size
 from catclip.captions.sources import WeightedFile, weighted_files
@@ -32,21 +33,52 @@ def extractor():
 @given(st.lists(FILE, min_size=1, max_size=4), st.integers(20, 3000))
 def test_counts_are_those_of_a_plain_loop(tmp_path_factory, extractor, corpus_files, size):
     folder = tmp_path_factory.mktemp("corpus")
-    sources, expected, weights = [], Counter(), Fraction(0)
+    sources, labelled = [], []
     for i, (captions, form, compression, weight) in enumerate(corpus_files):
         compression = "" if form == "parquet" else compression
         path = folder / f"{i}.{form}{compression}"
         path.write_bytes(COMPRESSIONS[compression](file_of(captions, form)))
         sources.append({"path": str(path), "weight": weight})
-        for caption in captions:
-            weights += Fraction(weight)
-            for wnid in extractor(caption):
-                expected[wnid] += Fraction(weight)
-    with patch("catclip.captions.count.PART_SIZE", size):
-        corpus = count_files(sources, extractor)
-    assert corpus.counts == {wnid: (2 * n + 1) // 2 for wnid, n in expected.items()}
-    assert corpus.captions == (2 * weights + 1) // 2
+        labelled += [(extractor(caption), Fraction(weight)) for caption in captions]
+    with patch("catclip.captions.count.PART_SIZE", size), patch.object(rare, "_LEAST_TO_SWEEP", 1):
+        corpus = count_files(sources, extractor, tau=4)
+
+    totals = Counter()
+    for wnids, weight in labelled:
+        for wnid in wnids:
+            totals[wnid] += weight
+    totals = {wnid: (2 * total + 1) // 2 for wnid, total in totals.items()}
+    captions = sum(weight for _, weight in labelled)
+    assert corpus.counts == totals
+    assert corpus.captions == (2 * captions + 1) // 2
     assert corpus.skipped == {}
+    for tau in range(1, 5):
+        covered = sum(weight for wnids, weight in labelled if any(totals[wnid] >= tau for wnid in wnids))
+        assert corpus.coverage(tau) == pytest.approx(float(covered / captions))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(CAPTIONS, min_size=2, max_size=6), st.integers(1, 6))
+def test_what_later_parts_leave_out_is_not_missed(tmp_path_factory, extractor, corpus_files, tau):
+    """Parts counted by one process, and each by a process of its own."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for i, captions in enumerate(corpus_files):
+        (folder / f"{i}.txt").write_bytes(file_of(captions, "txt"))
+    divided = [divide([file])[0][0] for file in weighted_files(f"{folder}/*.txt")]
+    with patch.object(rare, "_LEAST_TO_SWEEP", 1), patch.object(sample, "SIZE", 10):
+        one, many = (CorpusCounts(extractor.synsets, tau) for _ in range(2))
+        process = Counting(extractor, None, True, tau, 1)
+        for part in divided:
+            one.merge(process.count(part))
+            many.merge(Counting(extractor, None, True, tau, 1).count(part))
+        kept = [sorted(corpus.sample.arrays()["sample_keys"].tolist()) for corpus in (one, many)]
+        assert kept[0] == kept[1]
+        assert one.sample.complete == many.sample.complete
+    assert one.counts == many.counts
+    for threshold in range(1, tau + 1):
+        assert one.coverage(threshold) == many.coverage(threshold)
+    for wnid in one.counts:
+        assert one.examples_of(wnid) == many.examples_of(wnid) != []
 
 
 def test_large_files_are_split_and_small_ones_put_together(tmp_path):

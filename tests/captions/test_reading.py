@@ -84,6 +84,18 @@ def test_spans_give_each_line_once(tmp_path_factory, form, captions, cuts, block
     assert [caption for each in found for caption in each] == captions
 
 
+@pytest.mark.parametrize("form", ["txt", "tsv", "jsonl"])
+def test_a_file_may_be_cut_at_any_byte(tmp_path, form):
+    captions = ["a dog", "b", "ein Käfer", "c"]
+    path = tmp_path / f"cut.{form}"
+    path.write_bytes(file_of(captions, form))
+    size = path.stat().st_size
+    for block in (3, 1 << 20):
+        with patch.object(lines, "BLOCK", block):
+            for cut in range(1, size):
+                assert read(path, span=Span(0, cut))[0] + read(path, span=Span(cut, size))[0] == captions
+
+
 def test_row_groups_are_spans(tmp_path):
     path = tmp_path / "t.parquet"
     path.write_bytes(file_of([str(i) for i in range(10)], "parquet"))
