@@ -174,7 +174,7 @@ class BenchCaptionsConfig:
     count: int = 20000  # for quality: as many at the file's end are judged
     rounds: int = 5  # for speed
     slow: int = 1000  # for speed: as many in a round for the published rule and the models
-    total: int = 2_000_000  # for speed: as many are counted, the file's again and again
+    total: int = 20_000_000  # for speed: as many are counted, the file's again and again
     pipeline: str = "en_core_web_sm"  # spaCy's
     coco: str | None = "benchmarks/coco80.tsv"
     out: str | None = None  # default: runs/bench_captions/<time>

@@ -15,8 +15,8 @@ _MARKUP = re.compile(r"<[^<>]{1,500}>")
 # Nothing in a caption without these can be noise, and most captions have none.
 _NOISE_HINT = re.compile(r"[@#_/\\]|\w\.\w|www")
 _NOISE = re.compile(
-    r"(?:https?://|ftp://|www\.)\S+"
-    r"|\S+@\S+\.\w+"
+    r"(?:https?://|ftp://|\bwww\.(?=\w))\S+"
+    r"|\S+@(?=\w)\S+\.\w+"
     r"|(?<!\w)[@#]\w[\w-]*"
     r"|\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|raw|cr2|nef|psd|eps|pdf|html?|php|aspx?|zip|mp[34]|avi|mov|txt|docx?)\b"
     r"|\b[\w-]+(?:\.[\w-]+){0,5}\.(?:com|net|org|edu|gov|info|biz|io|co|uk|de|ru|fr|jp|ca|au)\b(?:/\S*)?"

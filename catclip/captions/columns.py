@@ -1,5 +1,6 @@
 """Captions → labels a column at a time: the default rule of `SynsetExtractor` in numpy, label for label the same."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -118,17 +119,15 @@ def _evidence(side: Literal[0, 1]) -> np.ndarray:
 _BEFORE, _AFTER = _evidence(0), _evidence(1)
 
 
-def _rounds(undecided: np.ndarray, first: np.ndarray) -> list[np.ndarray]:
+def _rounds(undecided: np.ndarray, first: np.ndarray) -> Iterator[np.ndarray]:
     """Group undecided tokens so that each stands after one that is decided: the first of each run, the second …"""
-    if not len(undecided):
-        return []
-    begins = first[undecided]
+    begins = np.append(first[undecided], True)
     begins[0] = True
-    begins[1:] |= undecided[1:] != undecided[:-1] + 1
-    numbers = np.arange(len(undecided))
-    depth = numbers - np.maximum.accumulate(np.where(begins, numbers, 0))
-    order = np.argsort(depth, kind="stable")
-    return np.split(order, np.searchsorted(depth[order], np.arange(1, depth.max() + 1)))
+    begins[1:-1] |= undecided[1:] != undecided[:-1] + 1
+    now = np.flatnonzero(begins[:-1])
+    while len(now):
+        yield now
+        now = now[~begins[now + 1]] + 1
 
 
 def _names(flags: np.ndarray, captions: _Captions) -> np.ndarray:

@@ -221,7 +221,7 @@ class SynsetExtractor:
         if word != word.lower():
             return self.senses.read_name(word.lower())
         if not word.isascii():
-            word = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
+            word = unicodedata.normalize("NFD", word).encode("ascii", "ignore").decode()
         lemma = self._lemma(word) if len(word) > 1 else None
         if not lemma:
             return Reading(None, None, "no noun in WordNet")

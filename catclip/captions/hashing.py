@@ -21,14 +21,14 @@ class KeyTable:
         """Return int32 values, -1 for absent keys, of uint64 keys [N]."""
         slots = self._slots(keys)
         values = self._values[slots]
-        open_ = np.flatnonzero((self._keys[slots] != keys) & (values != _EMPTY))
-        slots = slots[open_]
+        # A free slot holds the key 0, which hardly any key asked for is.
+        open_ = np.flatnonzero(self._keys[slots] != keys)
+        slots, found = slots[open_], values[open_]
         while len(open_):
-            slots = (slots + 1) & self._mask
+            on = np.flatnonzero((found != _EMPTY) & (self._keys[slots] != keys[open_]))
+            open_, slots = open_[on], (slots[on] + 1) & self._mask
             found = self._values[slots]
             values[open_] = found
-            on = (self._keys[slots] != keys[open_]) & (found != _EMPTY)
-            open_, slots = open_[on], slots[on]
         return values
 
     def put(self, keys: np.ndarray, values: np.ndarray) -> None:
@@ -59,7 +59,7 @@ class KeyTable:
         self._values = np.full(1 << bits, _EMPTY)
 
     def _slots(self, keys: np.ndarray) -> np.ndarray:
-        return ((keys * _SPREAD) >> self._shift).astype(np.int64)
+        return ((keys * _SPREAD) >> self._shift).view(np.int64)
 
 
 class Sieve:
@@ -83,7 +83,7 @@ class Sieve:
         return values
 
     def _places(self, keys: np.ndarray) -> np.ndarray:
-        return ((keys * _SPREAD) >> np.uint64(64 - self._BITS)).astype(np.int64)
+        return ((keys * _SPREAD) >> np.uint64(64 - self._BITS)).view(np.int64)
 
 
 # ---- texts ----------------------------------------------------------------------------------------------------------

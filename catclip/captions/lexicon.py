@@ -83,6 +83,9 @@ class Counts(NamedTuple):
     adv: int | None
 
 
+_NO_WORD = Counts(None, None, None, None)
+
+
 class Lexicon:
     """The noun table in memory. Use `load_lexicon`, which shares one instance per file.
 
@@ -92,6 +95,9 @@ class Lexicon:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # What is read out of a line is kept: a corpus asks for few words, but often.
+        self._read_senses = cache(self._find_senses)
+        self._read_counts = cache(self._find_counts)
         sections = _read_sections(path)
         self._synsets: dict[str, str] = _keyed(sections["synsets"])
         self._nouns: dict[str, str] = _keyed(sections["nouns"])
@@ -129,22 +135,26 @@ class Lexicon:
         """Return the synsets of a noun lemma in sense order, none for other words, inflected forms among them."""
         return [wnid for wnid, _ in self.senses(word)]
 
-    def senses(self, word: str) -> list[tuple[str, int]]:
+    def senses(self, word: str) -> tuple[tuple[str, int], ...]:
         """Return (synset, its count) for each sense of a noun lemma, in sense order."""
-        line = self._nouns.get(word)
-        if line is None:
-            return []
+        return self._read_senses(word) if word in self._nouns else ()
+
+    def _find_senses(self, word: str) -> tuple[tuple[str, int], ...]:
+        line = self._nouns[word]
         pairs = (item.partition(":") for item in line.partition("\t")[0].split(" "))
-        return [(f"n{offset}", int(count or 0)) for offset, _, count in pairs]
+        return tuple((f"n{offset}", int(count or 0)) for offset, _, count in pairs)
 
     def counts(self, word: str) -> Counts:
         """Return how often a lemma is noun, verb, adjective, adverb in WordNet's own counts (not its inflections)."""
+        return self._read_counts(word) if word in self._nouns or word in self._others else _NO_WORD
+
+    def _find_counts(self, word: str) -> Counts:
         if word in self._nouns:
             noun: int | None = sum(count for _, count in self.senses(word))
             rest = self._nouns[word].partition("\t")[2]
         else:
             noun = None
-            rest = self._others.get(word, "")
+            rest = self._others[word]
         verb, adj, adv = (int(count) if count else None for count in (rest or "\t\t").split("\t"))
         return Counts(noun, verb, adj, adv)
 

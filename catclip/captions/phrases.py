@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catclip.captions.hashing import RADIX, Sieve, text_hashes
+from catclip.captions.hashing import RADIX, KeyTable, Sieve, text_hashes
 from catclip.captions.lexicon import NOUN_ENDINGS, Lexicon
 from catclip.captions.words import ENDS_S, POSSESSIVE, STARTS, WordTable
 
@@ -23,8 +23,7 @@ class PhraseFinder:
         self._extractor = extractor
         self._words = words
         self._sieve = _make_sieve(extractor.lexicon)
-        self._known: dict[int, tuple[int, int]] = {}
-        self._forgotten = words.forgotten
+        self._forget()
 
     def find(
         self, ids: np.ndarray, flags: np.ndarray, last: np.ndarray, nouns: np.ndarray, names: np.ndarray
@@ -40,10 +39,8 @@ class PhraseFinder:
         if not len(starts):
             return starts, lengths, starts
         keys = self._keys(ids, nouns, names, starts, lengths)
-        keys, first, back = np.unique(keys, return_index=True, return_inverse=True)
-        asked = zip(keys.tolist(), starts[first].tolist(), lengths[first].tolist(), strict=True)
-        found = [self._known.get(key) or self._ask(key, ids, nouns, names, start, n) for key, start, n in asked]
-        lengths, labels = np.array(found, np.int64)[back].T
+        places = self._find_known(keys, ids, nouns, names, starts, lengths)
+        lengths, labels = self._settled[:, places]
         real = np.flatnonzero(lengths)
         starts, lengths, labels = starts[real], lengths[real], labels[real]
         kept = _leftmost(starts, starts + lengths)
@@ -88,28 +85,52 @@ class PhraseFinder:
             keys[on] = folded ^ (folded >> np.uint64(32))
         return keys
 
-    def _ask(
-        self, key: int, ids: np.ndarray, nouns: np.ndarray, names: np.ndarray, start: int, length: int
-    ) -> tuple[int, int]:
+    def _find_known(
+        self,
+        keys: np.ndarray,
+        ids: np.ndarray,
+        nouns: np.ndarray,
+        names: np.ndarray,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+    ) -> np.ndarray:
+        """Return where in `_settled` each candidate is; the extractor is asked for those that are new."""
         if self._forgotten != self._words.forgotten:
-            self._known.clear()
-            self._forgotten = self._words.forgotten
+            self._forget()
+        found = self._known.get(keys)
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            new, first, back = np.unique(keys[unknown], return_index=True, return_inverse=True)
+            told = [self._ask(ids, nouns, names, starts[i], lengths[i]) for i in unknown[first].tolist()]
+            places = np.arange(self._settled.shape[1], self._settled.shape[1] + len(new), dtype=np.int32)
+            self._settled = np.concatenate([self._settled, np.array(told, np.int64).T], axis=1)
+            self._known.put(new, places)
+            found[unknown] = places[back]
+        return found
+
+    def _ask(self, ids: np.ndarray, nouns: np.ndarray, names: np.ndarray, start: int, length: int) -> tuple[int, int]:
         tokens = range(start, start + length)
         texts = [self._words.texts[ids[i]] for i in tokens]
         words = [text if names[i] else text.lower() for i, text in zip(tokens, texts, strict=True)]
-        return self._known.setdefault(key, self._extractor.multiword_id(words, nouns[start : start + length].tolist()))
+        return self._extractor.multiword_id(words, nouns[start : start + length].tolist())
+
+    def _forget(self) -> None:
+        self._forgotten = self._words.forgotten
+        self._known = KeyTable()
+        # Of each candidate met: how many tokens it takes, and its label.
+        self._settled: np.ndarray = np.zeros((2, 0), np.int64)
 
 
 def _leftmost(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return which of some spans, sorted, are left when each that begins inside an earlier one is dropped."""
-    if not (starts[1:] < ends[:-1]).any():
-        return np.arange(len(starts))
-    kept, end = [], 0
-    for i, (start, stop) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        if start >= end:
-            kept.append(i)
-            end = stop
-    return np.array(kept, np.int64)
+    kept = np.ones(len(starts), bool)
+    # Only where spans overlap does one have to be looked at after the other.
+    inside = starts[1:] < np.maximum.accumulate(ends)[:-1]
+    end = 0
+    for i in np.flatnonzero(inside).tolist():
+        end = max(end, int(ends[i])) if kept[i] else end
+        kept[i + 1] = starts[i + 1] >= end
+    return np.flatnonzero(kept)
 
 
 # ---- the sieve ------------------------------------------------------------------------------------------------------

@@ -41,8 +41,10 @@ def run_in_processes(
         UserError: the task raised it, or a process was killed.
     """
     places = iter(range(len(pieces)))
-    team = [_Worker(task) for _ in range(min(workers, len(pieces)))]
+    team: list[_Worker] = []
     try:
+        for _ in range(min(workers, len(pieces))):
+            team.append(_Worker(task))
         for worker, place in zip(team, places, strict=False):
             worker.send(place, pieces[place])
         while busy := {worker.channel: worker for worker in team if worker.place is not None}:
@@ -72,7 +74,7 @@ class _Worker:
         # Spawned: this process has threads of Arrow's and of the progress bar's, which a fork would leave locked.
         context = get_context("spawn")
         self.channel, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(task, theirs), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
         # A process inherits what is blocked. Starting multiprocessing's tracker unblocks it, so that comes first.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
@@ -81,11 +83,16 @@ class _Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
+        # Not an argument of the process: to hand over much to one that has died by then would take for ever.
+        self._send(task)
 
     def send(self, place: int, piece: Any) -> None:
         self.place = place
+        self._send(piece)
+
+    def _send(self, content: Any) -> None:
         try:
-            self.channel.send(piece)
+            self.channel.send(content)
         except OSError as error:
             raise self._death() from error
 
@@ -125,9 +132,10 @@ class _Worker:
 # ---- in the processes -----------------------------------------------------------------------------------------------
 
 
-def _work(task: Task, channel: Connection) -> None:
+def _work(channel: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pa.set_cpu_count(1)
+    task: Task = channel.recv()
     while True:
         piece = channel.recv()
         try:

@@ -13,11 +13,14 @@ import numpy as np
 from catclip.captions.clean import clean, tokenize
 
 # What a byte is. A joiner, hyphen or apostrophe, becomes a letter between letters, POSSESSIVE in "'s", or else a SIGN.
-_SPACE, _LETTER, _DIGIT, _SIGN, _POSSESSIVE, _DOT, _COMMA, _ODD, _JOINER = range(9)
-_SIGNS = (_SIGN, _DOT, _COMMA, _ODD)
+_SPACE, _LETTER, _DIGIT, _SIGN, _POSSESSIVE, _DOT, _COMMA, _MARK, _SLASH, _ODD, _JOINER = range(11)
+_WORD = (_SPACE, _LETTER, _DIGIT, _POSSESSIVE)  # those that go on in a byte of the same class
 
 # What two neighbouring bytes tell.
-_START, _END, _ASK = 1, 2, 4  # a token starts at the second, ends at the first; the caption is not plain
+_START, _END = 1, 2  # a token starts at the second, ends at the first
+_ASK = 4  # the caption is not plain
+_MIXED = 8  # a letter and a digit: one token, unless more is joined to it
+_NUMBER = 16  # a dot, comma or colon before a digit: one number, after another digit
 _CHUNK = 1 << 18  # bytes worked on at once: small enough to stay in the processor's cache
 
 
@@ -64,27 +67,23 @@ def split(data: np.ndarray, offsets: np.ndarray) -> Tokens:
     data = data[first:last]
     offsets = offsets - first
     starts, ends, asked = _split_plain(data, offsets)
+    lengths = ends - starts
     token_offsets = np.searchsorted(starts, offsets)
-    if not len(asked):
-        return _make(data, starts, ends - starts, token_offsets)
-    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(token_offsets))
-    plain = np.ones(len(offsets) - 1, bool)
-    plain[asked] = False
-    kept = plain[owners]
-    more, more_starts, more_ends, more_owners = _split_one_by_one(data, offsets, asked)
-    starts = np.concatenate([starts[kept], more_starts + len(data)])
-    lengths = np.concatenate([ends[kept], more_ends + len(data)]) - starts
-    owners = np.concatenate([owners[kept], more_owners])
-    order = np.argsort(owners, kind="stable")
-    token_offsets = np.searchsorted(owners[order], np.arange(len(offsets)))
-    return _make(np.concatenate([data, more]), starts[order], lengths[order], token_offsets)
+    if len(asked):
+        more, more_starts, more_lengths, counts = _split_one_by_one(data, offsets, asked)
+        places = np.repeat(token_offsets[asked], counts)
+        starts = np.insert(starts, places, more_starts + len(data))
+        lengths = np.insert(lengths, places, more_lengths)
+        token_offsets[1:] += np.cumsum(np.bincount(asked, counts, len(offsets) - 1)).astype(np.int64)
+        data = np.concatenate([data, more])
+    return _make(data, starts, lengths, token_offsets)
 
 
 # ---- plain captions -------------------------------------------------------------------------------------------------
 
 
 def _classes() -> bytes:
-    """What each byte is. Odd are those that `clean` may act on, and all that are not printable ASCII."""
+    """What each byte is. Odd are those that `clean` may act on wherever they stand, and all but printable ASCII."""
     table = [_ODD] * 256
     for code in range(0x20, 0x7F):
         char = chr(code)
@@ -92,58 +91,95 @@ def _classes() -> bytes:
             table[code] = _LETTER
         elif char.isdigit():
             table[code] = _DIGIT
-        elif char not in "&%+<>@#_/\\":
-            table[code] = {" ": _SPACE, ".": _DOT, ",": _COMMA, ":": _COMMA, "-": _JOINER, "'": _JOINER}.get(
-                char, _SIGN
-            )
+        elif char not in "<_":
+            table[code] = _SIGN
+    groups = {_SPACE: " +", _DOT: ".", _COMMA: ",:", _MARK: "&#@%", _SLASH: "/", _JOINER: "-'"}
+    for class_, chars in groups.items():
+        for char in chars:
+            table[ord(char)] = class_
     return bytes(table)
 
 
 def _pairs() -> np.ndarray:
-    """What each two neighbouring classes tell, at ``first * 8 + second``."""
-    table = np.zeros((8, 8), np.uint8)
-    for a in range(8):
-        for b in range(8):
-            cut = a != b or a in _SIGNS
-            table[a, b] |= _END if cut and a != _SPACE else 0
-            table[a, b] |= _START if cut and b != _SPACE else 0
-            # Letters at digits are one token; what follows a dot may make an address, and a digit after a comma or
-            # colon one number; odd ones are for `clean`.
-            ask = {a, b} == {_LETTER, _DIGIT} or (a == _DOT and b != _SPACE) or (a == _COMMA and b == _DIGIT)
+    """What each two neighbouring classes tell, at ``first * 16 + second``."""
+    table = np.zeros((16, 16), np.uint8)
+    for a in range(_JOINER):
+        for b in range(_JOINER):
+            mixed = {a, b} == {_LETTER, _DIGIT}
+            if (a != b or a not in _WORD) and not mixed:
+                table[a, b] |= (_END if a != _SPACE else 0) | (_START if b != _SPACE else 0)
+            # An address has a letter after a dot, or a slash after a colon; "&", "#", "@" and "%" begin an entity, a
+            # hashtag, a name, a byte.
+            ask = (a, b) in ((_DOT, _LETTER), (_COMMA, _SLASH)) or (a == _MARK and b in (_LETTER, _DIGIT, _MARK))
             table[a, b] |= _ASK if ask or _ODD in (a, b) else 0
+            table[a, b] |= _MIXED if mixed else 0
+            table[a, b] |= _NUMBER if a in (_DOT, _COMMA) and b == _DIGIT else 0
     return table
 
 
 _CLASSES = _classes()
 _PAIRS = _pairs()
-_PAIRS_TABLE = _PAIRS.tobytes().ljust(256, b"\0")
+_PAIRS_TABLE = _PAIRS.tobytes()
 
 
 def _split_plain(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return starts and ends of the tokens, and which captions are not plain, so that theirs may be wrong."""
+    """Return starts and ends of the tokens, and which captions are not plain, of which it gives no tokens."""
     classes = np.empty(len(data) + 2, np.uint8)  # a space on both sides
     classes[0] = classes[-1] = _SPACE
     classes[1:-1] = np.frombuffer(data.tobytes().translate(_CLASSES), np.uint8)
-    asked = _settle_joiners(data, classes, offsets)
-    pairs = np.frombuffer(((classes[:-1] << 3) | classes[1:]).tobytes().translate(_PAIRS_TABLE), np.uint8).copy()
+    asked, joined = _settle_joiners(data, classes, offsets)
+    pairs = np.frombuffer(bytearray(((classes[:-1] << 4) | classes[1:]).tobytes().translate(_PAIRS_TABLE)), np.uint8)
     # Where two captions meet, both see a space.
     pairs[offsets] = _PAIRS[classes[offsets], _SPACE] | _PAIRS[_SPACE, classes[offsets + 1]]
-    starts, ends, odd = (np.flatnonzero((pairs & flag) != 0) for flag in (_START, _END, _ASK))
-    if len(odd):
-        # A pair belongs to the caption of its first byte, at odd - 1; across a meeting either may have asked.
-        asked = np.concatenate([asked, _owners(odd - 1, offsets), _owners(odd, offsets)])
-    return starts, ends, np.unique(asked)
+    special = np.flatnonzero(pairs > (_START | _END))
+    if len(special):
+        asked = np.concatenate([asked, _settle_specials(classes, pairs, special, offsets, joined)])
+    asked = np.unique(asked)
+    for first, end in zip(offsets[asked].tolist(), offsets[asked + 1].tolist(), strict=True):
+        if first < end:
+            pairs[first] &= _END
+            pairs[first + 1 : end] = 0
+            pairs[end] &= _START
+    return np.flatnonzero((pairs & _START) != 0), np.flatnonzero((pairs & _END) != 0), asked
+
+
+def _settle_specials(
+    classes: np.ndarray, pairs: np.ndarray, special: np.ndarray, offsets: np.ndarray, joined: np.ndarray
+) -> np.ndarray:
+    """Make one token of each number with dots, commas or colons in it; return captions that are not plain.
+
+    Args:
+        special: places in `pairs` that tell more than where a token starts or ends.
+        joined: captions in which words are joined.
+    """
+    told, owners = pairs[special], _owners(special, offsets)
+    # Where two captions meet, either may have asked.
+    ask = np.flatnonzero(told & _ASK)
+    dotted = np.flatnonzero(told & _NUMBER)
+    after_digit = (special[dotted] - 1 > offsets[owners[dotted]]) & (classes[special[dotted] - 1] == _DIGIT)
+    web = dotted[~after_digit & (classes[special[dotted]] == _DOT)]  # www.4
+    number = dotted[after_digit]
+    pairs[special[number]] &= ~np.uint8(_START | _END)
+    pairs[special[number] - 1] &= ~np.uint8(_START | _END)
+    many = owners[number[7:]][owners[number[7:]] == owners[number[:-7]]]  # more parts than the tokeniser joins
+    mixed = owners[(told & _MIXED) != 0]
+    mixed = mixed[np.isin(mixed, joined) | np.isin(mixed, owners[dotted])]
+    return np.concatenate([owners[ask], _owners(special[ask] - 1, offsets), owners[web], many, mixed])
 
 
 def _owners(places: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.clip(np.searchsorted(offsets, places, "right") - 1, 0, len(offsets) - 2)
 
 
-def _settle_joiners(data: np.ndarray, classes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Give hyphens and apostrophes the class of what they are part of; return captions in which that is not plain."""
+def _settle_joiners(data: np.ndarray, classes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give hyphens and apostrophes the class of what they are part of.
+
+    Returns:
+        captions in which that is not plain, and captions in which some words are joined.
+    """
     places = np.flatnonzero(classes == _JOINER)  # in `classes`, one more than in `data`
     if not len(places):
-        return places
+        return places, places
     owners = _owners(places - 1, offsets)
     before = np.where(places - 1 == offsets[owners], _SPACE, classes[places - 1])
     left = offsets[owners + 1] - places  # bytes of the caption after the joiner
@@ -153,11 +189,12 @@ def _settle_joiners(data: np.ndarray, classes: np.ndarray, offsets: np.ndarray) 
     s = (data[places - 1] == ord("'")) & (left >= 1) & (letter == ord("s"))
     possessive = s & (after_that != _LETTER) & (after_that != _DIGIT)
     joins = (before == _LETTER) & (after == _LETTER) & ~possessive
-    odd = (after == _JOINER) | (possessive & ((after_that == _JOINER) | (after_that == _ODD)))
+    run = (after == _JOINER) & (before != _SPACE) & (after_that != _SPACE)
+    odd = run | (possessive & ((after_that == _JOINER) | (after_that == _ODD)))
     many = owners[7:][owners[7:] == owners[:-7]]  # a word of more parts than the tokeniser joins
     classes[places] = np.where(joins, _LETTER, np.where(possessive, _POSSESSIVE, _SIGN))
     classes[places[possessive] + 1] = _POSSESSIVE
-    return np.concatenate([owners[odd], many])
+    return np.concatenate([owners[odd], many]), owners[joins]
 
 
 # ---- the others -----------------------------------------------------------------------------------------------------
@@ -166,8 +203,8 @@ def _settle_joiners(data: np.ndarray, classes: np.ndarray, offsets: np.ndarray) 
 def _split_one_by_one(
     data: np.ndarray, offsets: np.ndarray, captions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return new bytes, and starts, ends and owners of the tokens in them."""
-    found = []
+    """Return new bytes, the starts and lengths of the tokens in them, and how many each caption has."""
+    found: list[bytes] = []
     counts = []
     for caption in captions.tolist():
         text = data[offsets[caption] : offsets[caption + 1]].tobytes().decode("utf-8", "replace")
@@ -175,8 +212,8 @@ def _split_one_by_one(
         found += [token.encode("utf-8", "surrogatepass") for token in tokens]
         counts.append(len(tokens))
     lengths = np.fromiter(map(len, found), np.int64, len(found))
-    ends = np.cumsum(lengths)
-    return np.frombuffer(b"".join(found), np.uint8), ends - lengths, ends, np.repeat(captions, counts)
+    starts = np.cumsum(lengths) - lengths
+    return np.frombuffer(b"".join(found), np.uint8), starts, lengths, np.array(counts)
 
 
 # ---- keys -----------------------------------------------------------------------------------------------------------
@@ -204,6 +241,6 @@ def _make(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray, offsets: np
 def _eight_bytes(words: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the eight bytes at each place, as uint64, the first byte lowest."""
     index = places >> 3
-    shift = (places.astype(np.uint64) & np.uint64(7)) << np.uint64(3)
+    shift = ((places & 7) << 3).view(np.uint64)
     # Shifting by 64 gives 0 in numpy.
     return (words[index] >> shift) | (words[index + 1] << (np.uint64(64) - shift))

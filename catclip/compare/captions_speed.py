@@ -8,7 +8,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +17,6 @@ from catclip.captions.count import count_files
 from catclip.captions.extract import SynsetExtractor
 from catclip.compare.memory import PeakMemory
 from catclip.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 # What must be reached.
 TARGETS = {
@@ -153,12 +149,8 @@ def counting_figures(captions: list[str], total: int, folder: Path, workers: int
         folder: where the files are written; a million captions, under as many names as it takes.
         workers: processes.
     """
-    repeated = pa.array(captions).take(pa.array(range(_FILE_SIZE)).cast(pa.int64()).to_numpy() % len(captions))
-    text, table = folder / "captions.txt", folder / "captions.parquet"
-    text.write_text("\n".join(repeated.to_pylist()) + "\n")
-    pq.write_table(pa.table({"caption": repeated}), table)
     results: dict[str, float] = {"count.captions": total, "count.workers": workers}
-    for name, file in (("text", text), ("parquet", table)):
+    for name, file in _write_files(captions, folder).items():
         files = list(_links(file, max(1, total // _FILE_SIZE)))
         with PeakMemory() as memory:
             start = time.perf_counter()
@@ -168,6 +160,14 @@ def counting_figures(captions: list[str], total: int, folder: Path, workers: int
         if memory.peak is not None:
             results[f"count_{name}.peak_memory_bytes"] = memory.peak
     return results
+
+
+def _write_files(captions: list[str], folder: Path) -> dict[str, Path]:
+    repeated = [captions[i % len(captions)] for i in range(_FILE_SIZE)]
+    text, table = folder / "captions.txt", folder / "captions.parquet"
+    text.write_text("\n".join(repeated) + "\n", encoding="utf-8")
+    pq.write_table(pa.table({"caption": repeated}), table)
+    return {"text": text, "parquet": table}
 
 
 def _links(file: Path, number: int) -> Iterator[str]:

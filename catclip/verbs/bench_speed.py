@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from catclip.config import BenchCaptionsConfig
 
 SIDES = {
-    "published": "published rule, as its code does it",
+    "published": "published rule",
     "reference": "rule=reference",
-    "default": "default, Arrow column to ids",
+    "default": "default, Arrow to ids",
     "default_lists": "default, Python lists",
     "none": "tagger=none",
     "nltk": "tagger=nltk",
     "spacy": "tagger=spacy",
-    "count_text": "counting a text file, all cores",
-    "count_parquet": "counting Parquet, all cores",
+    "count_text": "count text, all cores",
+    "count_parquet": "count Parquet, all cores",
 }
 
 
@@ -39,14 +39,16 @@ def measure(config: BenchCaptionsConfig, console: Console) -> dict[str, float]:
     captions = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not captions:
         raise UserError(f"{path} has no captions.")
+    # First, in a process that holds nothing yet but the captions: its memory is measured.
+    with console.status("counting"), tempfile.TemporaryDirectory() as folder:
+        counted = counting_figures(captions, config.total, Path(folder), available_processes())
     sides, missing = make_sides(config.pipeline)
     for line in missing:
         console.print(line, markup=False, soft_wrap=True)
     with console.status("labelling"):
         results: dict[str, float] = {"captions": len(captions), "rounds": config.rounds}
         results |= labelling_figures(captions, sides, config.rounds, config.slow)
-    with console.status("counting"), tempfile.TemporaryDirectory() as folder:
-        results |= counting_figures(captions, config.total, Path(folder), available_processes())
+    results |= counted
     return results | ratios(results) | {f"target.{key}": float(target) for key, target in TARGETS.items()}
 
 

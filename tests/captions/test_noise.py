@@ -30,7 +30,7 @@ NOISE = st.one_of(
     # other alphabets, emoji, signs
     st.text(st.characters(whitelist_categories=["So", "Sk", "Sc"]), min_size=1, max_size=3),
     st.text("собакадомकुत्ताكلب犬猫개σκύλοςכלב", min_size=1, max_size=8),
-    st.sampled_from(["🐶", "👨‍👩‍👧", "...", "—", "“”", "©", "½", "|", "\\", "/", "~", "ﬂ", "\x00", "\u200b"]),
+    st.sampled_from(["🐶", "👨‍👩‍👧", "...", "—", "“”", "©", "½", "|", "\\", "/", "~", "ﬂ", "㏒", "\x00", "\u200b"]),
 )
 
 

@@ -12,7 +12,8 @@ from catclip.captions.split import chunks, split
 
 # What captions are made of, so that the seams between words, signs, numbers and joiners are met often.
 TEXT = """
-a dog T s S 's ' - -- . , : 1 23 xxxxxxxxx yyyyyyyyyyyyyyyyyy &amp; %20 + _ / #tag @me www. a.jpg <b>
+a dog T s S 's ' - -- . , : 1 23 9.99 1,000 3rd x4 ftp:// // & # @ % %4 < > \\ com
+xxxxxxxxx yyyyyyyyyyyyyyyyyy &amp; %20 + _ / #tag @me www. a.jpg <b>
 é Ω 😀 " ! | ﬁ"""
 PIECES = st.sampled_from([*TEXT.split(), " ", "  ", "\t", "\x00"])
 CAPTIONS = st.lists(st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=20)), max_size=8)
