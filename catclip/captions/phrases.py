@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _WHOLE, _PREFIX, _SOLID = 1, 2, 4
 _JOINT = np.uint64(ord("_") + 1)
 _FOLD = np.uint64(0xD1342543DE82EF95)
+_NONE_SETTLED = np.zeros((2, 0), np.int64)  # of each candidate met: how many tokens it takes, and its label
 
 
 class PhraseFinder:
@@ -23,6 +24,7 @@ class PhraseFinder:
         self._extractor = extractor
         self._words = words
         self._sieve = _make_sieve(extractor.lexicon)
+        self._settled = _NONE_SETTLED
         self._forget()
 
     def find(
@@ -117,8 +119,7 @@ class PhraseFinder:
     def _forget(self) -> None:
         self._forgotten = self._words.forgotten
         self._known = KeyTable()
-        # Of each candidate met: how many tokens it takes, and its label.
-        self._settled: np.ndarray = np.zeros((2, 0), np.int64)
+        self._settled = _NONE_SETTLED
 
 
 def _leftmost(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

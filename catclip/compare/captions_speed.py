@@ -163,10 +163,13 @@ def counting_figures(captions: list[str], total: int, folder: Path, workers: int
 
 
 def _write_files(captions: list[str], folder: Path) -> dict[str, Path]:
-    repeated = [captions[i % len(captions)] for i in range(_FILE_SIZE)]
     text, table = folder / "captions.txt", folder / "captions.parquet"
-    text.write_text("\n".join(repeated) + "\n", encoding="utf-8")
-    pq.write_table(pa.table({"caption": repeated}), table)
+    schema = pa.schema([("caption", pa.string())])
+    with text.open("w", encoding="utf-8") as lines, pq.ParquetWriter(table, schema) as rows:
+        for first in range(0, _FILE_SIZE, len(captions)):
+            some = captions[: _FILE_SIZE - first]
+            lines.writelines(f"{caption}\n" for caption in some)
+            rows.write_table(pa.table({"caption": some}))
     return {"text": text, "parquet": table}
 
 
