@@ -39,16 +39,14 @@ def measure(config: BenchCaptionsConfig, console: Console) -> dict[str, float]:
     captions = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not captions:
         raise UserError(f"{path} has no captions.")
-    # First, in a process that holds nothing yet but the captions: its memory is measured.
-    with console.status("counting"), tempfile.TemporaryDirectory() as folder:
-        counted = counting_figures(captions, config.total, Path(folder), available_processes())
     sides, missing = make_sides(config.pipeline)
     for line in missing:
         console.print(line, markup=False, soft_wrap=True)
     with console.status("labelling"):
         results: dict[str, float] = {"captions": len(captions), "rounds": config.rounds}
         results |= labelling_figures(captions, sides, config.rounds, config.slow)
-    results |= counted
+    with console.status("counting"), tempfile.TemporaryDirectory() as folder:
+        results |= counting_figures(captions, config.total, Path(folder), available_processes())
     return results | ratios(results) | {f"target.{key}": float(target) for key, target in TARGETS.items()}
 
 
