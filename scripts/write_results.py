@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from catclip.captions import Vocabulary
-from catclip.captions.count import count_files
+from catclip.captions.counting.counter import count_files
 from catclip.train.folder import read_config
 from catclip.train.track import read_metrics
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from catclip.captions import SynsetExtractor
-from catclip.captions.count import count_files, make_vocabulary
+from catclip.captions.counting.counter import count_files, make_vocabulary
 from catclip.config import BackboneConfig, DataConfig, OptimConfig, PretrainConfig, RunConfig, TrackConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from catclip.captions.clean import SENTENCE_BREAKS, clean, published_clean, published_tokenize, tokenize
-from catclip.captions.columns import ColumnLabeller, ColumnLabels
+from catclip.captions.columns.labeller import ColumnLabeller, ColumnLabels
 from catclip.captions.lexicon import Lexicon, load_lexicon
 from catclip.captions.senses import Reading, Senses
 from catclip.captions.taggers import (

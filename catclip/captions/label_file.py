@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catclip.captions.files import LABELS_ENDING, split_name
 from catclip.captions.lexicon import lexicon_version
+from catclip.captions.sources.files import LABELS_ENDING, split_name
 from catclip.captions.vocabulary import Vocabulary
 from catclip.errors import UserError
 from catclip.files import replacing

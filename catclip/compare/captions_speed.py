@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catclip.captions.clean import published_clean
-from catclip.captions.count import count_files
+from catclip.captions.counting.counter import count_files
 from catclip.captions.extract import SynsetExtractor
 from catclip.compare.memory import PeakMemory
 from catclip.errors import UserError

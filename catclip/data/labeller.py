@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from catclip.captions import Vocabulary, label_file
-from catclip.captions.files import split_name
+from catclip.captions.counting.processes import Progress
 from catclip.captions.label_file import Labelling
-from catclip.captions.processes import Progress
-from catclip.captions.rows import ROWS, RowLabeller, Rows, gather
-from catclip.captions.table_rows import table_rows
+from catclip.captions.sources.files import split_name
+from catclip.captions.sources.rows import ROWS, RowLabeller, Rows, gather
+from catclip.captions.sources.table_rows import table_rows
 from catclip.data.pairs import BadSampleError, read_captions
 from catclip.data.shards import Shard
 from catclip.errors import UserError

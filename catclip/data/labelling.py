@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from catclip.captions import Vocabulary, label_file
-from catclip.captions.count import available_processes
-from catclip.captions.files import file_info, split_name
+from catclip.captions.counting.counter import available_processes
+from catclip.captions.counting.processes import Progress, run_in_processes
 from catclip.captions.label_file import Labelling
 from catclip.captions.lexicon import lexicon_version
-from catclip.captions.processes import Progress, run_in_processes
-from catclip.captions.reading import check_kind
-from catclip.captions.remote import is_address
 from catclip.captions.sources import weighted_files
-from catclip.captions.table_rows import caption_column
+from catclip.captions.sources.files import file_info, split_name
+from catclip.captions.sources.reading import check_kind
+from catclip.captions.sources.remote import is_address
+from catclip.captions.sources.table_rows import caption_column
 from catclip.config import DataConfig
 from catclip.data.labeller import Job, Labeller, Tally
 from catclip.data.pairs import Pairs

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from catclip.captions import Vocabulary, label_file
 from catclip.captions.label_file import FileLabels, Labelling
-from catclip.captions.rows import utf8
+from catclip.captions.sources.rows import utf8
 from catclip.config import DataConfig
 from catclip.data.shards import Shard, Shards
 from catclip.errors import UserError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from catclip.captions.count import available_processes
+from catclip.captions.counting.counter import available_processes
 from catclip.compare.captions_speed import TARGETS, counting_figures, labelling_figures, make_sides, ratios
 from catclip.errors import UserError
 

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from catclip.captions import SynsetExtractor, Vocabulary
-from catclip.captions.count import count_files, make_vocabulary
+from catclip.captions.counting.counter import count_files, make_vocabulary
 from catclip.config import DemoConfig, GlyphsConfig
 from catclip.data.glyphs import GlyphSettings, is_made, make_glyphs
 from catclip.data.images import centre_crop, decode

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from catclip.captions.corpus import CorpusCounts
-from catclip.captions.count import TAUS, count_files, whole_vocabulary
+from catclip.captions.counting.corpus import CorpusCounts
+from catclip.captions.counting.counter import TAUS, count_files, whole_vocabulary
+from catclip.captions.counting.journal import Journal
 from catclip.captions.extract import SynsetExtractor
-from catclip.captions.journal import Journal
 from catclip.captions.prune import check_options
 from catclip.captions.sources import describe
 from catclip.errors import UserError

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Group
 from rich.table import Table
 
-from catclip.captions.corpus import CorpusCounts
-from catclip.captions.count import TAUS
+from catclip.captions.counting.corpus import CorpusCounts
+from catclip.captions.counting.counter import TAUS
 from catclip.captions.lexicon import load_lexicon
 from catclip.captions.prune import MIN_DEPTH
 from catclip.captions.report.coverage import coverage_of, coverages, pruning_of

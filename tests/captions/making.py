@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catclip.captions.reading import Span, read_captions
+from catclip.captions.sources.reading import Span, read_captions
 
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet", "tar")
 COMPRESSIONS = {

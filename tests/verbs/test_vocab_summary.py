@@ -84,7 +84,7 @@ def test_the_file_is_not_taken_for_what_stands_beside_it(captions):
 
 
 def test_estimates_are_called_so(captions, capsys, monkeypatch):
-    monkeypatch.setattr("catclip.captions.sample.SIZE", 10)
+    monkeypatch.setattr("catclip.captions.counting.sample.SIZE", 10)
     _, out = build(captions, tau=10)
     assert "Captions estimated from 10 of them." in capsys.readouterr().out
     assert '"estimated":true' in out.with_suffix(".html").read_text()

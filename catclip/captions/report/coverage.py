@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from catclip.captions.corpus import CorpusCounts
+from catclip.captions.counting.corpus import CorpusCounts
 from catclip.captions.prune import MIN_DEPTH, Pruned, Pruner
 from catclip.captions.vocabulary import Vocabulary
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from catclip.captions.corpus import CorpusCounts
+from catclip.captions.counting.corpus import CorpusCounts
 from catclip.captions.prune import MIN_DEPTH
 from catclip.captions.report.coverage import Coverage, coverage_of, coverages, pruning_of, threshold_grid
 from catclip.captions.vocabulary import Vocabulary

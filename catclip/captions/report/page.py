@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from catclip.captions.corpus import CorpusCounts
+from catclip.captions.counting.corpus import CorpusCounts
 from catclip.captions.hierarchy import path as path_of
 from catclip.captions.lexicon import CATEGORIES, load_lexicon
 from catclip.captions.prune import MIN_DEPTH, Pruner

@@ -5,8 +5,8 @@ import random
 import numpy as np
 
 from catclip.captions import SynsetExtractor, Vocabulary
-from catclip.captions.corpus import CorpusCounts
-from catclip.captions.count import count, whole_vocabulary
+from catclip.captions.counting.corpus import CorpusCounts
+from catclip.captions.counting.counter import count, whole_vocabulary
 from catclip.captions.lexicon import load_lexicon
 
 WORDS = ["dog", "corgi", "dalmatian", "cat", "sofa", "table", "ant", "bee", "chess", "person", "group", "Iowa"]

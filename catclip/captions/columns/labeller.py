@@ -1,0 +1,152 @@
+"""Captions → labels a column at a time: the default rule of `SynsetExtractor` in numpy, label for label the same."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from catclip.captions.columns.phrases import PhraseFinder
+from catclip.captions.columns.split import chunks, split
+from catclip.captions.columns.words import (
+    ALPHA,
+    BREAK,
+    CAPITAL,
+    FORM,
+    FORMS,
+    FUNCTION,
+    LEAN,
+    NOUN,
+    OTHERWISE,
+    TAG,
+    TAGS,
+    TITLE,
+    WordTable,
+    number,
+)
+from catclip.captions.taggers import EVIDENCE, LexiconTagger
+
+if TYPE_CHECKING:
+    from catclip.captions.extract import SynsetExtractor
+
+
+class ColumnLabels(NamedTuple):
+    """The labels of a column of B captions, ragged.
+
+    Attributes:
+        ids: int32 [N], places in `SynsetExtractor.synsets`, captions one after the other, in the order of their words,
+            repeats kept.
+        offsets: int64 [B+1]; caption b has ``ids[offsets[b] : offsets[b + 1]]``.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+
+class _Captions(NamedTuple):
+    """Where captions of T tokens begin and end."""
+
+    offsets: np.ndarray  # int64 [B+1]
+    first: np.ndarray  # bool [T], the first token of a caption
+    last: np.ndarray  # bool [T]
+
+
+class ColumnLabeller:
+    """The default rule with the tagger `lexicon`, or `none` when `tagger` is None."""
+
+    def __init__(self, extractor: "SynsetExtractor", tagger: LexiconTagger | None) -> None:
+        self._words = WordTable(extractor, tagger)
+        self._phrases = PhraseFinder(extractor, self._words)
+        self._context = tagger is not None
+
+    def label(self, data: np.ndarray, offsets: np.ndarray) -> ColumnLabels:
+        """Label captions given as UTF-8: uint8 `data`, int64 [B+1] `offsets` into it."""
+        parts = [self._label(data, offsets[first : end + 1]) for first, end in chunks(offsets)]
+        if not parts:
+            return ColumnLabels(np.zeros(0, np.int32), np.zeros(1, np.int64))
+        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        return ColumnLabels(np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(counts)]))
+
+    def _label(self, data: np.ndarray, offsets: np.ndarray) -> ColumnLabels:
+        tokens = split(data, offsets)
+        ids = self._words.find(tokens)
+        flags = self._words.flags[ids]
+        captions = _captions(tokens.offsets, len(ids))
+        nouns = self._nouns(ids, flags, captions) if self._context else np.ones(len(ids), bool)
+        names = _names(flags, captions)
+        labels = np.where(nouns, self._words.label[ids], np.int32(-1))
+        named = np.flatnonzero(names & nouns)
+        labels[named] = self._words.name_label[ids[named]]
+        starts, lengths, whole = self._phrases.find(ids, flags, captions.last, nouns, names)
+        for step in range(int(lengths.max(initial=0))):
+            labels[starts[lengths > step] + step] = -1
+        labels[starts] = whole
+        kept = np.flatnonzero(labels >= 0)
+        return ColumnLabels(labels[kept], np.searchsorted(kept, tokens.offsets))
+
+    def _nouns(self, ids: np.ndarray, flags: np.ndarray, captions: _Captions) -> np.ndarray:
+        """Return bool [T]: `LexiconTagger.tags` says N or S."""
+        tags = number(flags, LEAN)
+        after = np.append(tags[1:], np.uint32(TAG["$"]))
+        after[captions.last] = TAG["$"]
+        undecided = np.flatnonzero(number(flags, FORM) != 0)
+        evidence_after = _AFTER[number(flags[undecided], FORM), after[undecided]]
+        for now in _rounds(undecided, captions.first):
+            places = undecided[now]
+            word = flags[places]
+            before = np.where(captions.first[places], np.uint32(TAG["^"]), tags[places - 1])
+            evidence_before = _BEFORE[number(word, FORM), before]
+            score = self._words.evidence[ids[places]] + evidence_before + evidence_after[now]
+            tags[places] = np.where(score > 0, number(word, NOUN), number(word, OTHERWISE))
+        return (tags == TAG["N"]) | (tags == TAG["S"])
+
+
+def _captions(offsets: np.ndarray, tokens: int) -> _Captions:
+    first, last = np.zeros(tokens + 1, bool), np.zeros(tokens + 1, bool)
+    first[offsets] = True
+    last[offsets[1:][np.diff(offsets) > 0] - 1] = True
+    return _Captions(offsets, first[:-1], last[:-1])
+
+
+def _evidence(side: Literal[0, 1]) -> np.ndarray:
+    """The evidence before or after a word, by its form and the neighbour's class."""
+    table = np.zeros((len(FORMS), len(TAGS)))
+    for form, (_, *sides) in EVIDENCE.items():
+        for tag, value in sides[side].items():
+            table[FORMS.index(form), TAG[tag]] = value
+    return table
+
+
+_BEFORE, _AFTER = _evidence(0), _evidence(1)
+
+
+def _rounds(undecided: np.ndarray, first: np.ndarray) -> Iterator[np.ndarray]:
+    """Group undecided tokens so that each stands after one that is decided: the first of each run, the second …"""
+    begins = np.append(first[undecided], True)
+    begins[0] = True
+    begins[1:-1] |= undecided[1:] != undecided[:-1] + 1
+    now = np.flatnonzero(begins[:-1])
+    while len(now):
+        yield now
+        now = now[~begins[now + 1]] + 1
+
+
+def _names(flags: np.ndarray, captions: _Captions) -> np.ndarray:
+    """Return bool [T]: the tokens that keep their capital; see `lower_but_names`."""
+    names = np.zeros(len(flags), bool)
+    capital = (flags & CAPITAL) != 0
+    capitals = _sums(capital, captions.offsets)
+    some = capitals > 1
+    if not some.any():
+        return names
+    some &= 2 * capitals <= _sums((flags & ALPHA) != 0, captions.offsets)
+    capital &= np.repeat(some, np.diff(captions.offsets))
+    capital &= ~(captions.first & ((flags & FUNCTION) != 0))
+    names[1:] = capital[:-1] & ~captions.first[1:]
+    names[:-1] |= capital[1:] & ~captions.last[:-1]
+    names &= capital & ((flags & TITLE) != 0) & ~captions.first
+    names[1:] &= (flags[:-1] & BREAK) == 0
+    return names
+
+
+def _sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    return np.diff(np.concatenate([[0], np.cumsum(values)])[offsets])

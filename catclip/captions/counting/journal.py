@@ -1,0 +1,133 @@
+"""The folder in which a count is kept while it lasts, so that after a kill the same command goes on from there."""
+
+import fcntl
+import io
+import os
+import zipfile
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catclip.captions.counting.corpus import CorpusCounts
+from catclip.errors import UserError
+from catclip.files import write_atomically, writing
+
+_PART_FILES = 64  # before they are merged into one
+_MERGED = "merged.npz"
+_LOCK = "lock"
+
+
+class Journal:
+    """The counts of the parts that are done, in files that each are complete or absent; and a lock on their folder.
+
+    A context manager. The folder is made and locked by `restore`, and stays, unlocked, until some journal's `remove`.
+
+    Raises:
+        UserError: by all methods, where the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._done: set[str] = set()
+        self._lock: int | None = None
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def holds_counts(self) -> bool:
+        return bool(self._done)
+
+    def restore(self, wanted: Collection[str], corpus: CorpusCounts) -> set[str]:
+        """Add to an empty `corpus` what was counted before.
+
+        Counts of parts hold together only (see `Settled`): where any is of another part than the `wanted`, or cannot be
+        read, all are deleted.
+
+        Returns:
+            The fingerprints of the parts that are done.
+
+        Raises:
+            UserError: another process counts there.
+        """
+        wanted = set(wanted)
+        with writing(self.folder):
+            self._lock = _lock(self.folder)
+            kept = {path: _read(path, corpus.synsets) for path in self._files()}
+            intact = all(counted and parts <= wanted for parts, counted in kept.values())
+            for path, (parts, counted) in kept.items():
+                # What was merged may still lie beside the merged file, which comes first.
+                if counted and intact and not parts & self._done:
+                    corpus.merge(counted)
+                    self._done |= parts
+                else:
+                    path.unlink()
+        return set(self._done)
+
+    def add(self, fingerprint: str, part: CorpusCounts, total: CorpusCounts) -> None:
+        """Keep the counts of a part; `total` are those of all that are done, this one too."""
+        self._done.add(fingerprint)
+        with writing(self.folder):
+            parts = list(self.folder.glob("part-*.npz"))
+            if len(parts) < _PART_FILES:
+                _write(self.folder / f"part-{fingerprint}.npz", {fingerprint}, part)
+                return
+            _write(self.folder / _MERGED, self._done, total)
+            for path in parts:
+                path.unlink()
+
+    def remove(self) -> None:
+        """Delete the folder, when its counts are needed no more."""
+        with writing(self.folder):
+            for path in [*self._files(), *self.folder.glob(".*.partial"), self.folder / _LOCK]:
+                path.unlink()
+            with suppress(OSError):  # someone else's file is in it
+                self.folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        """The files of counts, the merged one first."""
+        return [*self.folder.glob(_MERGED), *self.folder.glob("part-*.npz")]
+
+
+def _write(path: Path, parts: Collection[str], corpus: CorpusCounts) -> None:
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {"parts": np.array(sorted(parts)), **corpus.arrays()}
+    np.savez(content, **arrays)
+    write_atomically(path, content.getvalue())
+
+
+def _read(path: Path, synsets: Sequence[str]) -> tuple[set[str], CorpusCounts | None]:
+    """Return what parts a file holds, and their counts; None where the disk has damaged it."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return set(arrays["parts"].tolist()), CorpusCounts.from_arrays(arrays, synsets)
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
+        return set(), None
+
+
+def _lock(folder: Path) -> int:
+    """Make a folder, and return the descriptor that holds its lock."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 32).decode()
+            os.close(lock)
+            raise UserError(f"Process {holder} is counting into {folder}: wait for it, or give another out=…") from None
+        # The process that held it may have deleted the folder in between.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)):
+                os.ftruncate(lock, 0)
+                os.write(lock, str(os.getpid()).encode())
+                return lock
+        os.close(lock)

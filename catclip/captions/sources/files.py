@@ -1,0 +1,149 @@
+"""Patterns → files, on this machine or at an address, and opening them, compressed or not."""
+
+import io
+import os
+from collections.abc import Iterable
+from glob import glob, has_magic
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+from braceexpand import braceexpand
+
+from catclip.captions.sources import remote
+from catclip.errors import UserError
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet", ".tar")
+LABELS_ENDING = ".labels.parquet"  # of what `catclip label` writes beside shards and tables
+_BUFFER = 1 << 20  # bytes
+
+
+class FileInfo(NamedTuple):
+    """What tells a file from what it was before.
+
+    Attributes:
+        size: bytes; None where a server does not say.
+        version: time of the last change, or a server's tag.
+    """
+
+    size: int | None
+    version: str
+
+
+def split_name(path: str) -> tuple[str, str]:
+    """Return a file's kind and compression by its ending, such as ``(".csv", ".gz")``; ``""`` for what is unknown."""
+    name = path.partition("?")[0] if remote.is_address(path) else path
+    compression = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
+    name = name.removesuffix(compression)
+    return next((kind for kind in KINDS if name.endswith(kind)), ""), compression
+
+
+def is_read(path: str) -> bool:
+    """Whether captions are read from files with this ending."""
+    kind, compression = split_name(path)
+    return bool(kind) and not (kind == ".parquet" and compression)
+
+
+def expand(patterns: str | Iterable[str | Path]) -> list[str]:
+    """Return the files that some patterns stand for, sorted, each once.
+
+    A pattern is a path, a glob, a brace range (``train-{00000..00005}.tar``), or a folder: its shards, or if it has
+    none its text files and tables. Label files are no captions, and only found by their own names. All of these may be
+    addresses that fsspec opens (``s3://``, ``https://`` …).
+
+    Raises:
+        UserError: a pattern, or one member of its brace range, matches nothing; an address cannot be reached, or needs
+            a package that is not installed.
+    """
+    listed = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not listed:
+        raise UserError("The list of sources is empty.")
+    found: set[str] = set()
+    for pattern in listed:
+        if not isinstance(pattern, str | Path):
+            raise UserError(f"{pattern!r} is no path or pattern of file names.")
+        try:
+            parts = list(braceexpand(str(pattern)))
+        except ValueError:
+            raise UserError(f"{pattern} has a brace without its partner.") from None
+        for part in parts:
+            found.update(_matches(part))
+    return sorted(found)
+
+
+def _matches(pattern: str) -> list[str]:
+    path = pattern.removeprefix("file://")
+    local = Path(path).expanduser()
+    if remote.is_address(path):
+        found, in_folder = remote.matches(path)
+    else:
+        found, in_folder = _local_matches(local, path), local.is_dir()
+    if found != [str(local)]:
+        found = [file for file in found if not file.endswith(LABELS_ENDING)]
+    if in_folder:
+        files = [file for file in found if is_read(file)]
+        found = [file for file in files if split_name(file)[0] == ".tar"] or files
+    if not found:
+        raise UserError(
+            f"No file matches {pattern}. {remote.beside(path) if remote.is_address(path) else _beside(local)}"
+        )
+    return found
+
+
+def _local_matches(path: Path, pattern: str) -> list[str]:
+    if path.is_file():
+        return [str(path)]
+    if path.is_dir():
+        return [str(file) for file in path.iterdir() if file.is_file()]
+    return [file for file in glob(str(path), recursive=True) if Path(file).is_file()] if has_magic(pattern) else []
+
+
+def _beside(path: Path) -> str:
+    """Say what there is in the place where a pattern looks."""
+    folder = path
+    while not folder.is_dir() or has_magic(str(folder)):
+        if folder == folder.parent:
+            break
+        folder = folder.parent
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    return f"In {folder} there is: {remote.listing(names)}." if names else f"{folder} is empty."
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def file_info(path: str) -> FileInfo:
+    """Return size and version of a file or an address.
+
+    Raises:
+        UserError: it is gone, or cannot be reached.
+    """
+    if remote.is_address(path):
+        return FileInfo(*remote.size_and_version(path))
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    return FileInfo(status.st_size, str(status.st_mtime_ns))
+
+
+def open_raw(path: str, random_access: bool = False) -> BinaryIO:
+    """Open a file or an address as it is stored. `random_access`: it must be possible to seek.
+
+    Raises:
+        OSError: a file of this machine cannot be opened.
+        UserError: an address cannot.
+    """
+    if remote.is_address(path):
+        return io.BufferedReader(remote.RemoteFile(path, random_access), _BUFFER)
+    return open(path, "rb", buffering=_BUFFER)
+
+
+def decompressed(raw: BinaryIO, path: str) -> BinaryIO:
+    """Return the content of `raw`, which was opened at `path`: decompressed as its ending says."""
+    compression = split_name(path)[1]
+    if not compression:
+        return raw
+    stream = pa.CompressedInputStream(pa.PythonFile(raw, "r"), COMPRESSIONS[compression])
+    return io.BufferedReader(stream, _BUFFER)
