@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+STOPPED_EARLY = 75  # exit code: a signal came, what was done is kept, and the same command goes on from there
+
 
 class UserError(ValueError):
     """Something the user asked for cannot be done as asked. The command line prints it, no traceback, exit code 2."""

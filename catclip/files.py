@@ -58,11 +58,15 @@ def locked(folder: Path, use: str) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    with _exclusive(handle, f"Another process {use} {folder}. Wait for it, or choose another folder."):
-        yield
+    message = f"Another process {use} {folder}. Wait for it, or choose another folder."
+    while True:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+        with _exclusive(handle, message):
+            if _is_at(handle, folder):
+                yield
+                return
 
 
 @contextmanager
@@ -75,6 +79,14 @@ def locked_file(path: Path, use: str) -> Iterator[None]:
     """
     with _exclusive(os.open(path, os.O_RDONLY), f"Another process {use} {path}. Wait for it."):
         yield
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether what is open is still what the path leads to: the process that held its lock may have deleted it."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

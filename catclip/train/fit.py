@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from catclip.data.loader import Batch, Loader
-from catclip.errors import UserError
+from catclip.errors import STOPPED_EARLY, UserError
 from catclip.objectives.base import Objective
 from catclip.train.checkpoint import load_checkpoint, prune_checkpoints, save_checkpoint
 from catclip.train.folder import RunFolder
@@ -22,7 +22,6 @@ from catclip.train.trainer import Trainer
 
 Evaluator = Callable[[Objective], Iterable[tuple[str, float]]]
 
-STOPPED_EARLY = 75  # exit code: a signal came, a checkpoint was written, the same command resumes
 WARMUP_STEPS = 10  # left out of the throughput: allocation, compilation, filling of the loader
 _CLOCKS = ("seconds", "samples", "steady_seconds", "steady_waited", "steady_samples", "steady_steps")
 _REMEMBERED = (*_CLOCKS, "last", "skipped")  # of a Run, by its checkpoints

@@ -12,10 +12,10 @@ from catclip.captions.explain import explain
 from catclip.captions.extract import SynsetExtractor
 from catclip.captions.vocabulary import Vocabulary
 from catclip.data.labelling import Labelled, label_sources, tell_bad
-from catclip.errors import UserError
+from catclip.errors import STOPPED_EARLY, UserError
 from catclip.verbs.explaining import tables
 from catclip.verbs.progress import file_progress
-from catclip.verbs.stopping import STOPPED_EARLY, Stopped, signals_raised
+from catclip.verbs.stopping import Stopped, signals_raised
 
 if TYPE_CHECKING:
     from catclip.config import LabelConfig

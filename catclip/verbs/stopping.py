@@ -4,8 +4,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STOPPED_EARLY = 75  # exit code: the same command goes on from what was done
-
 
 class Stopped(BaseException):
     """A signal that asks to stop; `str()` of it is its name."""

@@ -15,10 +15,10 @@ from catclip.captions.counting.journal import Journal
 from catclip.captions.extract import SynsetExtractor
 from catclip.captions.prune import check_options
 from catclip.captions.sources import describe
-from catclip.errors import UserError
+from catclip.errors import STOPPED_EARLY, UserError
 from catclip.files import writing
 from catclip.verbs.progress import file_progress
-from catclip.verbs.stopping import STOPPED_EARLY, Stopped, signals_raised
+from catclip.verbs.stopping import Stopped, signals_raised
 from catclip.verbs.vocab_summary import summary, write_report
 
 if TYPE_CHECKING:

@@ -1,23 +1,19 @@
 """The folder in which a count is kept while it lasts, so that after a kill the same command goes on from there."""
 
-import fcntl
 import io
-import os
 import zipfile
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from catclip.captions.counting.corpus import CorpusCounts
-from catclip.errors import UserError
-from catclip.files import write_atomically, writing
+from catclip.files import locked, write_atomically, writing
 
 _PART_FILES = 64  # before they are merged into one
 _MERGED = "merged.npz"
-_LOCK = "lock"
 
 
 class Journal:
@@ -32,15 +28,13 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._done: set[str] = set()
-        self._lock: int | None = None
+        self._lock = ExitStack()
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.close()
 
     @property
     def holds_counts(self) -> bool:
@@ -59,8 +53,8 @@ class Journal:
             UserError: another process counts there.
         """
         wanted = set(wanted)
+        self._lock.enter_context(locked(self.folder, "counts into"))
         with writing(self.folder):
-            self._lock = _lock(self.folder)
             kept = {path: _read(path, corpus.synsets) for path in self._files()}
             intact = all(counted and parts <= wanted for parts, counted in kept.values())
             for path, (parts, counted) in kept.items():
@@ -87,7 +81,7 @@ class Journal:
     def remove(self) -> None:
         """Delete the folder, when its counts are needed no more."""
         with writing(self.folder):
-            for path in [*self._files(), *self.folder.glob(".*.partial"), self.folder / _LOCK]:
+            for path in [*self._files(), *self.folder.glob(".*.partial")]:
                 path.unlink()
             with suppress(OSError):  # someone else's file is in it
                 self.folder.rmdir()
@@ -111,23 +105,3 @@ def _read(path: Path, synsets: Sequence[str]) -> tuple[set[str], CorpusCounts | 
             return set(arrays["parts"].tolist()), CorpusCounts.from_arrays(arrays, synsets)
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
         return set(), None
-
-
-def _lock(folder: Path) -> int:
-    """Make a folder, and return the descriptor that holds its lock."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(lock, 32).decode()
-            os.close(lock)
-            raise UserError(f"Process {holder} is counting into {folder}: wait for it, or give another out=…") from None
-        # The process that held it may have deleted the folder in between.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)):
-                os.ftruncate(lock, 0)
-                os.write(lock, str(os.getpid()).encode())
-                return lock
-        os.close(lock)

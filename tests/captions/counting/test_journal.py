@@ -116,7 +116,7 @@ def test_one_journal_at_a_time(sources, extractor, tmp_path):
     folder = tmp_path / "parts"
     with Journal(folder) as first:
         count_files(sources, extractor, journal=first)
-        with pytest.raises(UserError, match=r"Process \d+ is counting into .*parts: wait for it, or give another out"):
+        with pytest.raises(UserError, match=r"Another process counts into .*parts\. Wait for it"):
             count(sources, extractor, folder)
     assert count(sources, extractor, folder)[1] == 0
 
