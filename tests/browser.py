@@ -97,6 +97,8 @@ class Page:
         self.run("window.isOld = true")
         if "loaderId" in self.send("Page.navigate", url=url):  # not if only the fragment is another
             self.wait("!window.isOld && document.readyState === 'complete'")
+            # Only when it has been drawn does what has autofocus have the focus.
+            self.run("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
