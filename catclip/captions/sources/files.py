@@ -16,6 +16,7 @@ from catclip.errors import UserError
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet", ".tar")
 LABELS_ENDING = ".labels.parquet"  # of what `catclip label` writes beside shards and tables
+INDEX_ENDING = ".index.parquet"  # of what says where the samples of a shard lie
 _BUFFER = 1 << 20  # bytes
 
 
@@ -80,7 +81,7 @@ def _matches(pattern: str) -> list[str]:
     else:
         found, in_folder = _local_matches(local, path), local.is_dir()
     if found != [str(local)]:
-        found = [file for file in found if not file.endswith(LABELS_ENDING)]
+        found = [file for file in found if not file.endswith((LABELS_ENDING, INDEX_ENDING))]
     if in_folder:
         files = [file for file in found if is_read(file)]
         found = [file for file in files if split_name(file)[0] == ".tar"] or files

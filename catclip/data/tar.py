@@ -1,0 +1,120 @@
+"""Where the members of a tar lie, by its headers alone, and why it cannot be read on where it is damaged.
+
+`tarfile` makes an object with forty fields of each header; a shard has tens of thousands, and a data set many shards.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_BLOCK = 512  # bytes: of a header, and what contents are padded to
+_AHEAD = 8192  # bytes read at a header: those of small members that follow come with it
+_LONGEST_NAME = 1 << 20  # bytes of what stands for a name; more is damage
+_FILES = b"0\0"
+_GNU_NAME, _PAX = b"L", b"x"
+_ZEROS = bytes(_BLOCK)
+
+
+class DamagedTarError(ValueError):
+    """From here on the tar cannot be read; `str()` of it is why."""
+
+
+class Member(NamedTuple):
+    """A file in a tar: its name, and where its bytes lie."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def tar_members(handle: int, size: int) -> Iterator[Member]:
+    """Yield the files of a tar in their order; folders, links and devices are left out.
+
+    Args:
+        handle: the tar, a descriptor that can be read at any place.
+        size: its bytes.
+
+    Raises:
+        DamagedTarError: a header is broken, a member leaves the file, or the end mark is missing; what was yielded is
+            whole.
+        OSError: the file cannot be read.
+    """
+    place, name, true_size = 0, None, None
+    buffer, start = b"", 0
+    while True:
+        if not start <= place <= start + len(buffer) - _BLOCK:
+            buffer, start = os.pread(handle, _AHEAD, place), place
+        header = buffer[place - start : place - start + _BLOCK]
+        if header == _ZEROS:
+            return
+        if len(header) < _BLOCK:
+            raise DamagedTarError("no end mark: the file is cut short" if size else "the file is empty")
+        _check_sum(header, place)
+        kind = header[156:157]
+        length = _number(header[124:136], place)
+        content = place + _BLOCK
+        if kind in (_GNU_NAME, _PAX):
+            if length > min(_LONGEST_NAME, size - content):
+                raise DamagedTarError(f"a broken header at byte {place:,}")
+            said = os.pread(handle, length, content)
+            if kind == _PAX:
+                name, true_size = _read_pax(said, name, place)
+            else:
+                name = _text(said)
+        else:
+            length = length if true_size is None else true_size
+            if length > size - content:
+                raise DamagedTarError("unexpected end of data")
+            if kind in _FILES:
+                yield Member(name or _name(header), content, length)
+            name, true_size = None, None
+        place = content + -(-length // _BLOCK) * _BLOCK
+
+
+def _check_sum(header: bytes, place: int) -> None:
+    if sum(header) - sum(header[148:156]) + 8 * ord(" ") != _number(header[148:156], place):
+        if place:
+            raise DamagedTarError(f"a broken header at byte {place:,}")
+        if header.lstrip()[:1] == b"<":
+            raise DamagedTarError("no tar: it begins like a web page")
+        raise DamagedTarError("no tar: it is compressed" if header[:2] == b"\x1f\x8b" else "no tar")
+
+
+def _number(field: bytes, place: int) -> int:
+    """Return the number in a field of a header: octal digits, or base 256 where the first bit is set."""
+    try:
+        number = int.from_bytes(field[1:]) if field[0] == 0x80 else int(field.partition(b"\0")[0].strip() or b"0", 8)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise DamagedTarError(f"a broken header at byte {place:,}" if place else "no tar")
+    return number
+
+
+def _name(header: bytes) -> str:
+    name = _text(header[:100])
+    if header[257:263] == b"ustar\0" and (prefix := _text(header[345:500])):
+        return f"{prefix}/{name}"
+    return name
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _read_pax(records: bytes, name: str | None, place: int) -> tuple[str | None, int | None]:
+    """Return the name and the size that records ``length key=value`` give to the next member, where they do."""
+    size = None
+    while records.strip(b"\0"):
+        length, _, _ = records.partition(b" ")
+        if not length.isdigit() or not len(length) < int(length) <= len(records):
+            raise DamagedTarError(f"a broken header at byte {place:,}")
+        key, _, value = records[len(length) + 1 : int(length) - 1].partition(b"=")
+        if key == b"path":
+            name = _text(value)
+        elif key == b"size":
+            if not value.isdigit():
+                raise DamagedTarError(f"a broken header at byte {place:,}")
+            size = int(value)
+        records = records[int(length) :]
+    return name, size
