@@ -133,6 +133,20 @@ class DemoConfig(CompareConfig):
 
 
 @dataclass
+class LabelledConfig:
+    """Labelled pictures: `folder`, or `train` and `test`, each class folders, `.cls` shards, a COCO file or a table."""
+
+    folder: str | None = None  # has train/ and test/, or val/ in its place
+    train: Any = None  # a folder of class folders; shards as `DataConfig.sources`; instances_*.json; csv, tsv, jsonl …
+    test: Any = None
+    classes: Any = None  # names in the order of their indices: a file with one a line, or a list
+    images: str | None = None  # the folder of the pictures that a COCO file or a table lists
+    image_key: str | None = None  # of shards: jpg;jpeg;png;webp; of tables: a column; null finds the usual ones
+    label_key: str | None = None  # of shards: cls; of tables: a column; null finds the usual ones
+    delimiter: str | None = None  # between the labels of a picture, in a table; null: text is one label
+
+
+@dataclass
 class ProbeConfig:
     model: str = MISSING  # a run folder
     data: str = MISSING  # a folder with train/<class>/ and test/<class>/ pictures
