@@ -12,6 +12,7 @@ from catclip.captions.counting.counter import count_files, make_vocabulary
 from catclip.config import BackboneConfig, DataConfig, OptimConfig, PretrainConfig, RunConfig, TrackConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
+from catclip.data.stream import Stream
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 
@@ -90,8 +91,9 @@ def build(config: PretrainConfig) -> Objective:
 def batches(config: PretrainConfig, objective: Objective, count: int) -> list[Batch]:
     """The first training batches of a run."""
     pairs = Pairs(config.data.sources, config.data)
-    stream = TrainingBatches(pairs, [objective.targets], config.data, SIZE, config.run.batch, config.run.seed)
-    return list(Loader(stream, 0, count, workers=0, max_bad=0))
+    stream = Stream(pairs.order(config.run.seed, config.data.shuffle), config.run.batch)
+    made = TrainingBatches(pairs, [objective.targets], config.data, SIZE, stream)
+    return list(Loader(made, 0, count, workers=0, max_bad=0))
 
 
 def assert_same(first: Any, second: Any) -> None:

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from catclip.config import PretrainConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
+from catclip.data.stream import Stream
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.fit import memory_bytes
@@ -69,9 +70,8 @@ def first_batches(config: PretrainConfig, count: int) -> tuple[Objective, list[B
     """
     pairs = Pairs(config.data.sources, config.data)
     objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
-    batches = TrainingBatches(
-        pairs, [objective.targets], config.data, config.backbone.image_size, config.run.batch, config.run.seed
-    )
+    stream = Stream(pairs.order(config.run.seed, config.data.shuffle), config.run.batch)
+    batches = TrainingBatches(pairs, [objective.targets], config.data, config.backbone.image_size, stream)
     # The share of unreadable samples is not judged by so few: training does.
     return objective, list(Loader(batches, 0, count, workers=0, max_bad=1.0))
 

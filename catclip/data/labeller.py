@@ -87,7 +87,7 @@ class Labeller:
         shard = Shard.scan(job.source)
         if shard.problem:
             tally.damaged.append(
-                f"{job.source}: {shard.problem}; its first {len(shard.samples):,} samples are labelled"
+                f"{job.source}: {shard.problem}; its first {len(shard):,} samples are labelled"
             )
         return shard_rows(shard, job.labelling.caption_key, first_only, job.labelling.source_size)
 
@@ -120,8 +120,8 @@ def shard_rows(shard: Shard, caption_key: str, first_only: bool, size: int) -> I
     except OSError as error:
         raise UserError(f"{shard.path} cannot be read: {error.strerror}.") from error
     with file:
-        for start in range(0, len(shard.samples), ROWS):
-            places = range(start, min(start + ROWS, len(shard.samples)))
+        for start in range(0, len(shard), ROWS):
+            places = range(start, min(start + ROWS, len(shard)))
             found: list[list[str] | str] = []
             for row in places:
                 try:
@@ -129,5 +129,5 @@ def shard_rows(shard: Shard, caption_key: str, first_only: bool, size: int) -> I
                     found.append(captions[:1] if first_only else captions)
                 except BadSampleError as error:
                     found.append(str(error))
-            keys = [shard.samples[row].key for row in places]
-            yield gather(keys, found, size * len(places) // len(shard.samples))
+            keys = [shard.index.key(row) for row in places]
+            yield gather(keys, found, size * len(places) // len(shard))

@@ -144,7 +144,7 @@ def _check_source(source: str) -> None:
 
 def _shard_caption_key(shards: Sequence[str], config: DataConfig) -> str:
     """Return the caption key that the loader finds in the first shard that has samples."""
-    first = next((path for path in shards if Shard.scan(path).samples), shards[0])
+    first = next((path for path in shards if len(Shard.scan(path))), shards[0])
     return Pairs([first], DataConfig(image_key=config.image_key, caption_key=config.caption_key)).caption_key
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from catclip.config import DataConfig
 from catclip.data.images import BadImageError, centre_crop, decode, random_resized_crop
 from catclip.data.pairs import BadSampleError, Pairs
-from catclip.data.shards import Order
+from catclip.data.stream import Stream
 from catclip.data.targets import Targets
 from catclip.data.workers import leave_signals_to_parent
 from catclip.errors import UserError
@@ -25,23 +25,30 @@ Sample = tuple[str, torch.Tensor, list[Any]] | str  # key, picture, a target eac
 
 
 class TrainingBatches(Dataset):
-    """Batch t of the endless, augmented training stream."""
+    """Batch t of the endless, augmented training stream.
 
-    def __init__(self, pairs: Pairs, targets: Sequence[Targets], config: DataConfig, size: int, batch: int, seed: int):
+    Args:
+        pairs: to read.
+        targets: what to make of their captions.
+        config: crops and flips.
+        size: of the pictures, in pixels.
+        stream: which samples batch t has.
+    """
+
+    def __init__(self, pairs: Pairs, targets: Sequence[Targets], config: DataConfig, size: int, stream: Stream):
         low, high = config.crop_scale if len(config.crop_scale) == 2 else (0.0, 0.0)
         if not 0 < low <= high <= 1:
             raise UserError(f"data.crop_scale={config.crop_scale}: give two shares of the area, 0 < low <= high <= 1.")
-        self.pairs, self.targets, self.size, self.batch, self.seed = pairs, targets, size, batch, seed
+        self.pairs, self.targets, self.size, self.stream = pairs, targets, size, stream
         self.scale, self.flip = (low, high), config.flip
-        self.order = Order(pairs.shards.counts, seed, config.shuffle)
 
     def __getitem__(self, t: int) -> Batch:
-        positions = range(t * self.batch, (t + 1) * self.batch)
-        return _collate(self.targets, (self._sample(position) for position in positions))
+        return _collate(self.targets, (self._sample(position) for position in self.stream.positions(t)))
 
     def _sample(self, position: int) -> Sample:
-        _, shard, row = self.order.locate(position)
-        rng = np.random.default_rng((self.seed, position, 1))
+        order = self.stream.order
+        _, shard, row = order.locate(position)
+        rng = np.random.default_rng((order.seed, 4, position))
         try:
             data, captions = self.pairs.read(shard, row)
             # The smallest crop must still be resized down, or a JPEG decoded at a reduced scale would lose detail.

@@ -94,10 +94,12 @@ class Order:
         """
         epoch, place = divmod(position, self.epoch_length)
         turns = [(before, first) for before, first in self._turns(epoch) if first < place]
-        resharding = Resharding(epoch, (*turns, (ranks, place)))
-        return Order(
-            self.counts, self.seed, self.window, weights=self.weights, ranks=ranks, resharding=resharding
-        )  # fmt: skip
+        return self.with_ranks(ranks, Resharding(epoch, (*turns, (ranks, place))))
+
+    def with_ranks(self, ranks: int, resharding: Resharding | None = None) -> "Order":
+        """Return the same order for another number of ranks."""
+        weights = self.weights
+        return Order(self.counts, self.seed, self.window, weights=weights, ranks=ranks, resharding=resharding)
 
     def _turns(self, epoch: int) -> tuple[tuple[int, int], ...]:
         if self.resharding and self.resharding.epoch == epoch:

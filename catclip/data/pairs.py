@@ -9,7 +9,8 @@ import numpy as np
 
 from catclip.captions.sources import CAPTION_KEYS, captions_of
 from catclip.config import DataConfig
-from catclip.data.shards import Shards
+from catclip.data.order import Order
+from catclip.data.shards import ChangedShardError, Shards
 from catclip.data.stored_labels import StoredLabels, open_labels
 from catclip.errors import UserError, check_choice
 
@@ -83,8 +84,12 @@ class Pairs:
     def __len__(self) -> int:
         return self.shards.samples
 
+    def order(self, seed: int, window: int, ranks: int = 1) -> Order:
+        """The order in which `ranks` processes read these pairs for training; see `Order`."""
+        return Order(self.shards.counts, seed, window, weights=self.shards.weights, ranks=ranks)
+
     def key(self, shard: int, row: int) -> str:
-        return self.shards[shard].samples[row].key
+        return self.shards[shard].index.key(row)
 
     def read(self, shard: int, row: int) -> tuple[bytes, list[str]]:
         """Picture bytes and all captions of a sample.
@@ -96,6 +101,8 @@ class Pairs:
             members = self.shards.read(shard, row, [*self.image_keys, self.caption_extension])
         except OSError as error:
             raise BadSampleError(f"shard cannot be read ({os.strerror(error.errno or 0)})") from error
+        except ChangedShardError as error:
+            raise BadSampleError("shard has changed since it was indexed") from error
         image = next((members[key] for key in self.image_keys if key in members), None)
         if not image:
             raise BadSampleError("no picture" if image is None else "empty picture")
@@ -117,7 +124,7 @@ class Pairs:
         for shard, row in islice(self.shards.in_order(), 0, None, max(1, len(self) // limit)):
             try:
                 captions = read_captions(self.shards.read(shard, row, [self.caption_extension]), self.caption_key)
-            except (BadSampleError, OSError):
+            except (BadSampleError, ChangedShardError, OSError):
                 continue  # the loader meets it again, and counts it
             yield self.annotation(shard, row, self.select(captions, rng))
 

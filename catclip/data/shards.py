@@ -1,168 +1,179 @@
-"""Shards → samples: an index of what lies where in the tars, and the seeded order in which training reads it.
-
-The order is arithmetic, not state: sample number p of the endless training stream is a pure function of the seed, so
-a batch can be made by any worker, and a run resumed at step t reads what the uninterrupted run would have read.
-"""
+"""Shards: which there are, what lies in them, and reading any sample of any shard."""
 
 import os
-import tarfile
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from catclip.captions.sources import expand
+from catclip.captions.counting.counter import available_processes
+from catclip.captions.counting.processes import Progress, run_in_processes
+from catclip.captions.sources import weighted_files
+from catclip.data.index import ShardIndex, index_path
 from catclip.errors import UserError
 
-BadCounts = Counter[str]  # reason -> samples
+_ROWS_HELD = 1 << 23  # samples whose places are kept in memory, about 70 bytes each
+_FILES_HELD = 64  # open shards
+_MANY = 128  # shards, from which on several processes read their headers
 
 
 @dataclass(frozen=True)
-class Location:
-    """One sample: its key and, for each extension, the byte offset and size of the member in the shard."""
-
-    key: str
-    members: dict[str, tuple[int, int]]
-
-
-@dataclass
 class Shard:
+    """A shard and its index."""
+
     path: str
-    samples: list[Location] = field(default_factory=list)
-    problem: str | None = None  # why the tar could not be read to its end
+    index: ShardIndex
 
     @classmethod
     def scan(cls, path: str) -> "Shard":
-        """Read the headers of a webdataset tar. Members that share a name up to the first dot are one sample.
+        """Take the index that lies beside a shard and fits its size, or else read the shard's headers."""
+        index = ShardIndex.load(index_path(path))
+        if index is None or not os.path.exists(path) or os.path.getsize(path) != index.tar_size:
+            index = ShardIndex.scan(path)
+        return cls(path, index)
 
-        A damaged tar gives the samples before the damage, and `problem` says what is wrong.
-        """
-        samples: dict[str, dict[str, tuple[int, int]]] = {}
-        problem = None
-        try:
-            size = os.path.getsize(path)
-            with tarfile.open(path, mode="r:") as tar:
-                for member in tar:
-                    folder, _, name = member.name.rpartition("/")
-                    stem, dot, extension = name.partition(".")
-                    if not member.isfile() or not stem or not dot:
-                        continue
-                    if not 0 <= member.size <= size - member.offset_data:
-                        raise tarfile.ReadError("unexpected end of data")
-                    place = (member.offset_data, member.size)
-                    samples.setdefault(f"{folder}/{stem}", {})[extension.lower()] = place
-                    vars(tar)["members"].clear()  # tarfile keeps every header otherwise: gigabytes for a large shard
-                _check_end(path, tar.offset)
-        # ValueError and OverflowError are what tarfile raises for an absurd size in a header.
-        except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-            problem = f"{type(error).__name__}: {error}"
-        return cls(path, [Location(key.lstrip("/"), members) for key, members in samples.items()], problem)
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the shard could not be read to its end; None where it could."""
+        return self.index.problem
 
     def read(self, file: BinaryIO, row: int, extensions: Sequence[str] | None = None) -> dict[str, bytes]:
-        """The members of a sample by extension, out of the open shard; only those in `extensions`, if given."""
-        members = self.samples[row].members
-        wanted = members if extensions is None else [ext for ext in extensions if ext in members]
-        return {ext: os.pread(file.fileno(), members[ext][1], members[ext][0]) for ext in wanted}
+        """Return the members of a sample by extension; only those in `extensions`, if given.
+
+        Args:
+            file: the shard, open.
+
+        Raises:
+            OSError: it cannot be read.
+            ChangedShardError: it has become shorter since it was indexed.
+        """
+        found = {}
+        for extension in self.index.extensions if extensions is None else extensions:
+            if place := self.index.member(row, extension):
+                offset, size = place
+                found[extension] = os.pread(file.fileno(), size, offset)
+                if len(found[extension]) < size:
+                    raise ChangedShardError(f"{self.path} is shorter than it was")
+        return found
 
 
-def _check_end(path: str, offset: int) -> None:
-    """Raise `tarfile.ReadError` unless the block where tarfile stopped is zeros: it takes any other for the end too."""
-    with open(path, "rb") as file:
-        block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
-    if len(block) < tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("no end mark: the file is cut short")
-    if any(block):
-        raise tarfile.ReadError(f"a broken header at byte {offset:,}")
+class ChangedShardError(ValueError):
+    """A shard is not what it was when it was indexed."""
 
 
 class Shards(Sequence[Shard]):
     """The shards that one or more patterns name, indexed.
 
     Args:
-        patterns: a glob, a brace range, a folder, or a list of them.
+        patterns: globs, brace ranges, folders, or lists of them, with weights or without: see
+            `catclip.captions.sources.weighted_files`.
+        progress: is told how many more shards are indexed, and of how many bytes.
+
+    Attributes:
+        paths: of the shards, sorted.
+        weights: how often a sample of each shard is to be seen in an epoch.
+        counts: int64 [S], the samples of each.
+        problems: path → why a shard could not be read to its end.
 
     Raises:
         UserError: nothing matches, or no shard holds a sample.
     """
 
-    def __init__(self, patterns: str | Sequence[str]):
-        self.shards = [Shard.scan(path) for path in expand(patterns)]
-        self.counts = np.array([len(shard.samples) for shard in self.shards], dtype=np.int64)
+    def __init__(self, patterns: Any, progress: Progress | None = None):
+        files = weighted_files(patterns)
+        self.paths = [file.path for file in files]
+        self.weights = [file.weight for file in files]
+        self.problems: dict[str, str] = {}
+        self._extensions = Counter[str]()
+        self._indexes: OrderedDict[int, ShardIndex] = OrderedDict()
+        self._rows = 0  # in `_indexes`
+        self._files: OrderedDict[int, BinaryIO] = OrderedDict()
+        self.counts = np.zeros(len(files), np.int64)
+        for number, shard in _scan_all(self.paths, progress):
+            self.counts[number] = len(shard)
+            self._extensions.update(shard.index.counts())
+            if shard.problem:
+                self.problems[shard.path] = shard.problem
+            self._hold(number, shard.index)
         if self.samples == 0:
-            reasons = "; ".join(f"{Path(shard.path).name}: {shard.problem}" for shard in self.shards if shard.problem)
+            reasons = "; ".join(f"{Path(path).name}: {problem}" for path, problem in self.problems.items())
             raise UserError(f"No samples in the {len(self)} shard(s) that {patterns} names. {reasons}".rstrip())
 
-    def __len__(self) -> int:
-        return len(self.shards)
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": OrderedDict()}
 
-    def __getitem__(self, index):
-        return self.shards[index]
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number):
+        index = self._indexes.get(number)
+        if index is None:
+            index = Shard.scan(self.paths[number]).index
+            self._hold(number, index)
+        else:
+            self._indexes.move_to_end(number)
+        return Shard(self.paths[number], index)
+
+    def _hold(self, number: int, index: ShardIndex) -> None:
+        self._indexes[number] = index
+        self._rows += len(index)
+        while self._rows > _ROWS_HELD and len(self._indexes) > 1:
+            self._rows -= len(self._indexes.popitem(last=False)[1])
+
+    def damaged(self) -> list[Shard]:
+        """Return the shards that could not be read to their end."""
+        return [self[number] for number, path in enumerate(self.paths) if path in self.problems]
 
     @property
     def samples(self) -> int:
+        """How many there are in all."""
         return int(self.counts.sum())
 
-    def damaged(self) -> list[Shard]:
-        return [shard for shard in self.shards if shard.problem]
-
     def extensions(self) -> Counter[str]:
-        """How many samples carry each extension."""
-        return Counter(ext for shard in self.shards for sample in shard.samples for ext in sample.members)
+        """Return how many samples carry each extension."""
+        return self._extensions
 
     def in_order(self) -> Iterator[tuple[int, int]]:
-        """(shard, row) of every sample, as they lie."""
-        for shard, count in enumerate(self.counts):
+        """Yield (shard, row) of every sample, as they lie."""
+        for shard, count in enumerate(self.counts.tolist()):
             for row in range(count):
                 yield shard, row
 
     def read(self, shard: int, row: int, extensions: Sequence[str] | None = None) -> dict[str, bytes]:
-        """The members of a sample by extension; only those in `extensions` that are there, if given.
+        """Return the members of a sample by extension; only those in `extensions` that are there, if given.
 
         Raises:
             OSError: the shard is gone or cannot be read.
+            ChangedShardError: it is not what it was.
         """
-        with open(self.shards[shard].path, "rb") as file:
-            return self.shards[shard].read(file, row, extensions)
+        return self[shard].read(self._open(shard), row, extensions)
+
+    def _open(self, shard: int) -> BinaryIO:
+        """Open a shard, or return it if it is open: to open it for each sample is slow where files are far away."""
+        file = self._files.pop(shard, None) or open(self.paths[shard], "rb", buffering=0)  # noqa: SIM115
+        self._files[shard] = file
+        if len(self._files) > _FILES_HELD:
+            self._files.popitem(last=False)[1].close()
+        return file
 
 
-class Order:
-    """The endless, seeded stream of samples: epoch after epoch, each sample once an epoch.
+def _scan_all(paths: Sequence[str], progress: Progress | None) -> Iterator[tuple[int, Shard]]:
+    """Yield the shards with their places, in any order."""
+    if len(paths) >= _MANY and available_processes() > 1:
+        yield from run_in_processes(_scan, paths, available_processes(), progress)
+        return
+    for number, path in enumerate(paths):
+        yield number, _scan(path, progress)
 
-    An epoch's shards are permuted, laid end to end and cut into windows of `window` samples; the samples of a window
-    are permuted. A window spans several shards, so neighbours in a shard end up far apart.
-    """
 
-    def __init__(self, counts: np.ndarray, seed: int, window: int):
-        self.counts, self.seed, self.window = counts, seed, max(1, window)
-        self.epoch_length = int(counts.sum())
-        # Neighbouring positions share an epoch and a window: a few remembered permutations serve all of a batch.
-        self._shards = lru_cache(maxsize=2)(self._permute_shards)
-        self._rows = lru_cache(maxsize=2)(self._permute_window)
-
-    def __getstate__(self):
-        return {"counts": self.counts, "seed": self.seed, "window": self.window}
-
-    def __setstate__(self, state):
-        Order.__init__(self, **state)
-
-    def _permute_shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        shards = np.random.default_rng((self.seed, epoch)).permutation(len(self.counts))
-        return shards, np.concatenate([[0], np.cumsum(self.counts[shards])])
-
-    def _permute_window(self, epoch: int, window: int) -> np.ndarray:
-        start = window * self.window
-        stop = min(start + self.window, self.epoch_length)
-        return start + np.random.default_rng((self.seed, epoch, window)).permutation(stop - start)
-
-    def locate(self, position: int) -> tuple[int, int, int]:
-        """(epoch, shard, row) of a position in the endless stream."""
-        epoch, place = divmod(position, self.epoch_length)
-        window, row_in_window = divmod(place, self.window)
-        mixed = self._rows(epoch, window)[row_in_window]
-        shards, starts = self._shards(epoch)
-        nth = int(np.searchsorted(starts, mixed, side="right")) - 1
-        return epoch, int(shards[nth]), int(mixed - starts[nth])
+def _scan(path: str, progress: Progress | None) -> Shard:
+    shard = Shard.scan(path)
+    if progress:
+        progress(1, shard.index.tar_size)
+    return shard

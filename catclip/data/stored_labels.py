@@ -6,11 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from catclip.captions import Vocabulary, label_file
 from catclip.captions.label_file import FileLabels, Labelling
-from catclip.captions.sources.rows import utf8
 from catclip.config import DataConfig
 from catclip.data.shards import Shard, Shards
 from catclip.errors import UserError
@@ -70,7 +67,7 @@ def open_labels(
 
 def _read(shard: Shard, path: Path, command: str) -> FileLabels:
     labels = label_file.read(path)
-    if not labels.keys.equals(pa.array([utf8(sample.key) for sample in shard.samples], pa.string())):
+    if not labels.keys.equals(shard.index.keys):
         raise UserError(f"{path} has the labels of other samples than {shard.path}: remove it and run `{command}`.")
     return labels
 

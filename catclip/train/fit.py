@@ -24,7 +24,7 @@ Evaluator = Callable[[Objective], Iterable[tuple[str, float]]]
 
 WARMUP_STEPS = 10  # left out of the throughput: allocation, compilation, filling of the loader
 _CLOCKS = ("seconds", "samples", "steady_seconds", "steady_waited", "steady_samples", "steady_steps")
-_REMEMBERED = (*_CLOCKS, "last", "skipped")  # of a Run, by its checkpoints
+_REMEMBERED = (*_CLOCKS, "last", "skipped", "data")  # of a Run, by its checkpoints
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Run:
     steady_steps: int = 0
     last: dict[str, float] = field(default_factory=dict)  # the latest value of everything measured
     skipped: dict[str, int] = field(default_factory=dict)  # unreadable samples by reason
+    data: dict[str, Any] = field(default_factory=dict)  # where in the data the latest checkpoint stands
     _window: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("seconds", "samples", "waited"), 0.0))
     _logged: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -147,6 +148,7 @@ class Run:
 def fit(
     runs: Sequence[Run],
     loader: Loader,
+    data_state: Callable[[int], dict[str, Any]],
     *,
     evaluate_at: Sequence[int],
     log_every: int,
@@ -182,7 +184,7 @@ def fit(
                 evaluate(runs, console)
             if step % checkpoint_every == 0 or step == stop or stopped:
                 for run in runs:
-                    run.skipped = dict(loader.bad)
+                    run.skipped, run.data = dict(loader.bad), data_state(step)
                     run.save()
                 # Not before all have it: they resume from a step that all of them have.
                 for run in runs:

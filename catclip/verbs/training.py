@@ -12,7 +12,9 @@ import torch
 
 from catclip.config import PretrainConfig, RunConfig
 from catclip.data.loader import HeldOutBatches, Loader, TrainingBatches
+from catclip.data.order import Order
 from catclip.data.pairs import Pairs
+from catclip.data.stream import Stream
 from catclip.errors import UserError, check_choice
 from catclip.files import locked
 from catclip.objectives.base import Objective
@@ -99,7 +101,8 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         check(each)
     device = pick_device(config.run.device)
     pairs = Pairs(config.data.sources, config.data)
-    steps = count_steps(config.run, len(pairs))
+    order = pairs.order(config.run.seed, config.data.shuffle)
+    steps = count_steps(config.run, order.epoch_length)
     objectives = {
         name: build_objective(each.objective, each.backbone, pairs, each.run.seed) for name, each in configs.items()
     }
@@ -108,7 +111,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         for folder in folders.values():
             locks.enter_context(locked(folder, "trains in"))
         runs = _make_runs(configs, folders, objectives, evaluators, steps, device)
-        _fit(runs, pairs, config, steps, label)
+        _fit(runs, pairs, order, config, steps, label)
     return runs
 
 
@@ -135,22 +138,24 @@ def _make_runs(
     return runs
 
 
-def _fit(runs: list[Run], pairs: Pairs, config: PretrainConfig, steps: int, label: str) -> None:
+def _fit(runs: list[Run], pairs: Pairs, order: Order, config: PretrainConfig, steps: int, label: str) -> None:
     trainers = [run.trainer for run in runs]
     start = trainers[0].step_number
-    batches = TrainingBatches(
-        pairs, [trainer.objective.targets for trainer in trainers], config.data,
-        config.backbone.image_size, config.run.batch, config.run.seed,
-    )  # fmt: skip
+    stream = Stream(order, config.run.batch)
+    if start:
+        stream = Stream.resume(order, config.run.batch, 0, start, runs[0].data)
+    targets = [trainer.objective.targets for trainer in trainers]
+    batches = TrainingBatches(pairs, targets, config.data, config.backbone.image_size, stream)
     pin = trainers[0].device.type == "cuda"
     loader = Loader(batches, start, steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin)
     # The share of unreadable samples is judged over the whole run, whatever part of it this is.
     loader.samples, loader.bad = start * config.run.batch, Counter(runs[0].skipped)
     console = TrainingConsole(steps, start, label=label)
-    _announce(console, runs, pairs, loader)
+    _announce(console, runs, pairs, loader, stream.note)
     fit(
         runs,
         loader,
+        stream.state,
         evaluate_at=evaluation_steps(config.run.evaluations, steps),
         log_every=config.track.log_every,
         checkpoint_every=config.run.checkpoint_every,
@@ -159,9 +164,11 @@ def _fit(runs: list[Run], pairs: Pairs, config: PretrainConfig, steps: int, labe
     )
 
 
-def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: Loader) -> None:
+def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: Loader, note: str | None) -> None:
+    if note:
+        console.line(f"[yellow]{note}")
     for shard in pairs.shards.damaged():
-        console.line(f"[yellow]{shard.path}: {shard.problem}; the {len(shard.samples):,} samples before that are used.")
+        console.line(f"[yellow]{shard.path}: {shard.problem}; the {len(shard):,} samples before that are used.")
     if loader.start:
         console.line(f"Resuming after step {loader.start:,} of {loader.stop:,}.")
     for run in runs:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from catclip.data.loader import TrainingBatches
+from catclip.data.stream import Stream
+
 
 def picture(seed: int = 0, width: int = 40, height: int = 32) -> Image.Image:
     """A smooth RGB picture, different for each seed: JPEG and resizing change it little."""
@@ -41,3 +44,10 @@ def sample(key: str, caption: str = "a dog", seed: int = 0, **members: bytes) ->
 def write_shard(path: Path, *samples: list[tuple[str, bytes]]) -> Path:
     path.write_bytes(tar_bytes(member for members in samples for member in members))
     return path
+
+
+def training_batches(pairs, targets, config, size, batch, seed, *, rank=0, ranks=1, state=None, step=0):
+    """The batches of a rank, from the start or from the state of a checkpoint written at `step`."""
+    order = pairs.order(seed, config.shuffle, ranks)
+    stream = Stream(order, batch, rank) if state is None else Stream.resume(order, batch, rank, step, state)
+    return TrainingBatches(pairs, targets, config, size, stream)

@@ -143,7 +143,7 @@ def test_a_damaged_shard_is_labelled_up_to_the_damage(tmp_path, vocabulary):
     shard = tmp_path / "x.tar"
     shard.write_bytes(whole[: len(whole) // 2])
     labelled = label_sources(vocabulary, config(shard), workers=1)
-    indexed = [location.key for location in Shard.scan(str(shard)).samples]
+    indexed = Shard.scan(str(shard)).index.keys.to_pylist()
     assert 0 < len(indexed) < 5
     assert [key for key, _ in rows(tmp_path / "x.labels.parquet")] == indexed
     (said,) = labelled.tally.damaged

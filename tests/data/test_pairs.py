@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import tarfile
 
 import numpy as np
@@ -111,6 +112,8 @@ def test_a_bad_sample_says_its_kind(tmp_path, members, caption_key, reason):
 def test_a_shard_that_is_gone_is_a_bad_sample(tmp_path):
     pairs = pairs_of(tmp_path, GOOD)
     (tmp_path / "s.tar").unlink()
+    assert pairs.read(0, 0)  # it is open still
+    pairs = pickle.loads(pickle.dumps(pairs))
     with pytest.raises(BadSampleError, match=r"^shard cannot be read \(No such file or directory\)$"):
         pairs.read(0, 0)
     assert list(pairs.captions()) == []

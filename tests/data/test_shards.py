@@ -2,23 +2,26 @@
 
 import gzip
 import io
-import pickle
 import tarfile
-from collections import Counter
 
-import numpy as np
 import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catclip.data.shards import Order, Shard, Shards
+from catclip.data.index import ShardIndex
+from catclip.data.shards import Shard, Shards
 from catclip.errors import UserError
 from tests.data.making import sample, tar_bytes, write_shard
 
 
 def read_all(shards: Shards) -> dict[str, dict[str, bytes]]:
-    return {shards[place[0]].samples[place[1]].key: shards.read(*place) for place in shards.in_order()}
+    return {shards[shard].index.key(row): shards.read(shard, row) for shard, row in shards.in_order()}
+
+
+def members(index: ShardIndex) -> list[tuple[int, int]]:
+    every = [index.member(row, extension) for row in range(len(index)) for extension in index.extensions]
+    return [place for place in every if place]
 
 
 # ---- the index ------------------------------------------------------------------------------------------------------
@@ -101,9 +104,9 @@ def test_a_tar_cut_short_gives_what_comes_before_and_says_so(tmp_path, cut):
     shard = Shard.scan(str(tmp_path / "s.tar"))
     assert shard.problem
     whole = (cut + 1024 - 700) // MEMBER  # members of which every byte is there
-    assert sum(len(each.members) for each in shard.samples) == whole
-    for each in shard.samples:
-        assert all(start + size <= cut for start, size in each.members.values())
+    places = members(shard.index)
+    assert len(places) == whole
+    assert all(start + size <= cut for start, size in places)
 
 
 def test_a_broken_header_in_the_middle_is_said_and_does_not_pass_for_the_end(tmp_path):
@@ -111,7 +114,7 @@ def test_a_broken_header_in_the_middle_is_said_and_does_not_pass_for_the_end(tmp
     broken[4 * MEMBER : 4 * MEMBER + 10] = b"\xff" * 10
     (tmp_path / "s.tar").write_bytes(broken)
     shard = Shard.scan(str(tmp_path / "s.tar"))
-    assert [each.key for each in shard.samples] == ["0", "1"]
+    assert shard.index.keys.to_pylist() == ["0", "1"]
     assert "broken header" in shard.problem
     assert f"{4 * MEMBER:,}" in shard.problem
 
@@ -142,7 +145,7 @@ def test_a_tar_without_members_is_no_problem_but_has_no_samples(tmp_path):
 def test_a_sound_tar_has_no_problem(tmp_path):
     (tmp_path / "s.tar").write_bytes(tar_bytes(FIVE))
     shard = Shard.scan(str(tmp_path / "s.tar"))
-    assert (len(shard.samples), shard.problem) == (5, None)
+    assert (len(shard), shard.problem) == (5, None)
 
 
 # Field of a tar header, and a byte of it, to overwrite; the checksum is then made right, so that it is believed.
@@ -164,9 +167,8 @@ def test_no_damage_makes_scan_raise_or_leave_the_file(tmp_path_factory, damage, 
     path = tmp_path_factory.mktemp("damage") / "s.tar"
     path.write_bytes(content[:cut])
     shard = Shard.scan(str(path))
-    for each in shard.samples:
-        for start, size in each.members.values():
-            assert 0 <= start <= start + size <= len(content[:cut])
+    for start, size in members(shard.index):
+        assert 0 <= start <= start + size <= len(content[:cut])
 
 
 def test_an_absurd_size_in_a_header_is_a_problem(tmp_path):
@@ -178,7 +180,7 @@ def test_an_absurd_size_in_a_header_is_a_problem(tmp_path):
     (tmp_path / "s.tar").write_bytes(content)
     shard = Shard.scan(str(tmp_path / "s.tar"))
     assert shard.problem
-    assert [each.key for each in shard.samples] == ["0", "1"]
+    assert shard.index.keys.to_pylist() == ["0", "1"]
 
 
 # ---- patterns -------------------------------------------------------------------------------------------------------
@@ -195,56 +197,3 @@ def test_patterns_may_be_a_list_and_overlap(glyphs):
     shards = Shards([str(glyphs / "val-*.tar"), str(glyphs / "*-00000.tar")])
     assert [each.path.rpartition("/")[2] for each in shards] == ["train-00000.tar", "val-00000.tar"]
     assert shards.samples == 32
-
-
-# ---- the order ------------------------------------------------------------------------------------------------------
-
-counts_of_shards = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any)
-
-
-@settings(max_examples=200, deadline=None)
-@given(counts_of_shards, st.integers(0, 2**40), st.integers(-1, 80), st.integers(0, 3))
-def test_an_epoch_holds_every_sample_once(counts, seed, window, epoch):
-    order = Order(np.array(counts), seed, window)
-    length = sum(counts)
-    places = [order.locate(position) for position in range(epoch * length, (epoch + 1) * length)]
-    assert {place[0] for place in places} == {epoch}
-    every = Counter((shard, row) for shard, count in enumerate(counts) for row in range(count))
-    assert Counter((shard, row) for _, shard, row in places) == every
-
-
-@settings(max_examples=100, deadline=None)
-@given(counts_of_shards, st.integers(0, 2**31), st.integers(1, 80), st.lists(st.integers(0, 500), min_size=1))
-def test_a_place_depends_on_nothing_but_the_arguments(counts, seed, window, positions):
-    fresh = [Order(np.array(counts), seed, window).locate(position) for position in positions]
-    used = Order(np.array(counts), seed, window)
-    for position in reversed(range(500)):
-        used.locate(position)
-    assert [used.locate(position) for position in positions] == fresh
-    copy = pickle.loads(pickle.dumps(used))
-    assert [copy.locate(position) for position in positions] == fresh
-
-
-def test_epochs_and_seeds_differ():
-    def epoch(seed: int, number: int) -> list[tuple[int, int]]:
-        order = Order(np.array([20, 20, 20]), seed, 16)
-        return [order.locate(position)[1:] for position in range(number * 60, (number + 1) * 60)]
-
-    orders = [epoch(seed, number) for seed in (0, 1) for number in (0, 1, 2)]
-    assert all(first != second for i, first in enumerate(orders) for second in orders[:i])
-
-
-def test_a_large_window_mixes_all_shards_and_a_small_one_reads_shard_after_shard():
-    counts = np.array([100] * 8)
-    mixed = [Order(counts, 0, 10_000).locate(position)[1] for position in range(100)]
-    assert len(set(mixed)) == 8
-    local = [Order(counts, 0, 1).locate(position) for position in range(800)]
-    assert [shard for _, shard, _ in local][::100] == [shard for _, shard, _ in local][99::100]
-    assert [row for _, _, row in local] == list(range(100)) * 8
-    assert [shard for _, shard, _ in local][::100] != list(range(8))  # the shards' own order is mixed
-
-
-def test_the_shards_order_is_mixed_anew_in_every_epoch():
-    order = Order(np.array([1] * 20), 0, 1)
-    epochs = [[order.locate(epoch * 20 + position)[1] for position in range(20)] for epoch in range(3)]
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]

@@ -13,12 +13,12 @@ from catclip import cli
 from catclip.captions import Vocabulary
 from catclip.config import DataConfig
 from catclip.data.labelling import label_sources
-from catclip.data.loader import HeldOutBatches, Loader, TrainingBatches
+from catclip.data.loader import HeldOutBatches, Loader
 from catclip.data.pairs import Pairs
 from catclip.data.targets import LabelTargets, TokenTargets
 from catclip.errors import UserError
 from catclip.objectives.categorical import Categorical, count_labels
-from tests.data.making import sample, write_shard
+from tests.data.making import sample, training_batches, write_shard
 from tests.tiny import assert_same, build, config, vocabulary_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # few cores, on purpose
@@ -61,7 +61,7 @@ def test_batches_equal_those_of_the_captions(glyphs, vocabulary, folders, mode, 
         settings = data(glyphs, captions=mode, labels=labels)
         pairs = Pairs(settings.sources, settings)
         targets = [LabelTargets(vocabulary), TokenTargets(16)]
-        batches = TrainingBatches(pairs, targets, settings, 24, 10, 0)
+        batches = training_batches(pairs, targets, settings, 24, 10, 0)
         held_out = HeldOutBatches(Pairs(str(glyphs / "val-*.tar"), settings), targets, 24, 5)
         made.append(
             [*Loader(batches, 0, 11, workers=workers, max_bad=0), *Loader(held_out, 0, 4, workers=workers, max_bad=0)]
@@ -78,7 +78,7 @@ def test_captions_are_not_labelled_again(glyphs, folders, monkeypatch):
     settings = config("categorical", glyphs, data={"labels": folders["all"]})
     objective = build(settings)
     pairs = Pairs(settings.data.sources, settings.data)
-    batches = TrainingBatches(pairs, [objective.targets], settings.data, 32, 8, 0)
+    batches = training_batches(pairs, [objective.targets], settings.data, 32, 8, 0)
     assert batches[0]["label_ids"].numel()
 
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_read_is_counted_as_without(tmp_path, vocabulary):
     found = []
     for labels in (None, "beside"):
         pairs = Pairs(str(shard), DataConfig(vocabulary=settings.vocabulary, labels=labels))
-        batches = TrainingBatches(pairs, [LabelTargets(vocabulary)], DataConfig(), 24, 5, 0)
+        batches = training_batches(pairs, [LabelTargets(vocabulary)], DataConfig(), 24, 5, 0)
         found.append(batches[0])
     assert_same(found[0], found[1])
     assert found[0]["bad"].total() == 3
