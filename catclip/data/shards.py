@@ -29,11 +29,8 @@ class Shard:
 
     @classmethod
     def scan(cls, path: str) -> "Shard":
-        """Take the index that lies beside a shard and fits its size, or else read the shard's headers."""
-        index = ShardIndex.load(index_path(path))
-        if index is None or not os.path.exists(path) or os.path.getsize(path) != index.tar_size:
-            index = ShardIndex.scan(path)
-        return cls(path, index)
+        """Take the index that lies beside a shard, or else read the shard's headers."""
+        return cls(path, _index_beside(path) or ShardIndex.scan(path))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -61,6 +58,16 @@ class Shard:
                 if len(found[extension]) < size:
                     raise ChangedShardError(f"{self.path} is shorter than it was")
         return found
+
+
+def _index_beside(path: str) -> ShardIndex | None:
+    """Return the index beside a shard, unless the shard has been written since, or has another size."""
+    try:
+        shard, kept = os.stat(path), os.stat(index_path(path))
+    except FileNotFoundError:
+        return None
+    index = ShardIndex.load(index_path(path)) if kept.st_mtime_ns >= shard.st_mtime_ns else None
+    return index if index is not None and index.tar_size == shard.st_size else None
 
 
 class ChangedShardError(ValueError):
