@@ -4,8 +4,10 @@ Batch t of a run is a pure function of (seed, t): which samples, which crops, wh
 t makes it; the loader's whole state is the number of the next batch.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -17,11 +19,16 @@ from catclip.data.images import BadImageError, centre_crop, decode, random_resiz
 from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.stream import Stream
 from catclip.data.targets import Targets
-from catclip.data.workers import leave_signals_to_parent
+from catclip.data.workers import begin_worker
 from catclip.errors import UserError
 
-Batch = dict[str, Any]  # "images" uint8 [B, 3, H, W], the targets' tensors, "keys" list[str], "bad" {reason: count}
+# "images" uint8 [B, 3, H, W], the targets' tensors and "keys" list[str]; for the loader "bad" {reason: samples} and
+# "spent" {on what: seconds}.
+Batch = dict[str, Any]
 Sample = tuple[str, torch.Tensor, list[Any]] | str  # key, picture, a target each; or why it cannot be read
+
+_ELSEWHERE = 8  # places in an epoch where a batch is looked for
+_WORKER_DIED = re.compile(r"DataLoader worker \(pid")
 
 
 class TrainingBatches(Dataset):
@@ -43,21 +50,42 @@ class TrainingBatches(Dataset):
         self.scale, self.flip = (low, high), config.flip
 
     def __getitem__(self, t: int) -> Batch:
-        return _collate(self.targets, (self._sample(position) for position in self.stream.positions(t)))
+        positions = self.stream.positions(t)
+        batch = self._batch(positions)
+        # Where a whole shard is gone, so may be a whole batch. The step still needs one, on every rank: it is made of
+        # samples that lie elsewhere in the epoch.
+        length = self.stream.order.epoch_length
+        for attempt in range(1, _ELSEWHERE):
+            if batch["keys"]:
+                break
+            there = attempt * length // _ELSEWHERE
+            batch = self._batch(range(positions.start + there, positions.stop + there, positions.step)) | {
+                "bad": batch["bad"]
+            }
+        return batch
 
-    def _sample(self, position: int) -> Sample:
+    def _batch(self, positions: range) -> Batch:
+        watch = _Stopwatch()
+        return _collate(self.targets, (self._sample(position, watch) for position in positions), watch)
+
+    def _sample(self, position: int, watch: "_Stopwatch") -> Sample:
         order = self.stream.order
         _, shard, row = order.locate(position)
         rng = np.random.default_rng((order.seed, 4, position))
+        watch.start()
         try:
             data, captions = self.pairs.read(shard, row)
+            watch.lap("reading")
             # The smallest crop must still be resized down, or a JPEG decoded at a reduced scale would lose detail.
             image = decode(data, at_least=int(self.size / self.scale[0] ** 0.5 * (4 / 3) ** 0.5) + 1)
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
         picture = random_resized_crop(image, self.size, self.scale, self.flip, rng)
+        watch.lap("pictures")
         annotation = self.pairs.annotation(shard, row, self.pairs.select(captions, rng))
-        return self.pairs.key(shard, row), picture, [target(annotation, rng) for target in self.targets]
+        targets = [target(annotation, rng) for target in self.targets]
+        watch.lap("captions")
+        return self.pairs.key(shard, row), picture, targets
 
 
 class HeldOutBatches(Dataset):
@@ -100,7 +128,24 @@ def _reason(error: Exception) -> str:
     return "picture cannot be decoded" if isinstance(error, BadImageError) else str(error)
 
 
-def _collate(targets: Sequence[Targets], samples: Iterable[Sample]) -> Batch:
+class _Stopwatch:
+    """Seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self._last = 0.0
+
+    def start(self) -> None:
+        self._last = perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Count what has passed since the start or the last lap."""
+        now = perf_counter()
+        self.spent[name] += now - self._last  # type: ignore[assignment]  # seconds, where a Counter is said to count
+        self._last = now
+
+
+def _collate(targets: Sequence[Targets], samples: Iterable[Sample], watch: _Stopwatch | None = None) -> Batch:
     bad: Counter[str] = Counter()
     good = []
     for sample in samples:
@@ -109,6 +154,7 @@ def _collate(targets: Sequence[Targets], samples: Iterable[Sample]) -> Batch:
         else:
             good.append(sample)
     batch: Batch = {"keys": [key for key, _, _ in good], "bad": bad}
+    batch["spent"] = watch.spent if watch else {}
     if good:
         batch["images"] = torch.stack([picture for _, picture, _ in good])
         for index, target in enumerate(targets):
@@ -129,9 +175,10 @@ class Loader:
     Attributes:
         samples: samples seen, readable or not.
         bad: how many were unreadable, by reason.
+        spent: seconds that the workers have spent reading, on pictures, on captions.
 
     Raises:
-        UserError: more than `max_bad` of the samples were unreadable.
+        UserError: a worker was killed; more than `max_bad` of the samples were unreadable.
     """
 
     # A handful of bad samples at the very start says nothing about the data set's share.
@@ -141,6 +188,7 @@ class Loader:
         self.batches, self.start, self.stop, self.max_bad = batches, start, stop, max_bad
         self.samples = 0
         self.bad: Counter[str] = Counter()
+        self.spent: Counter[str] = Counter()
         self.loader = DataLoader(
             batches,
             sampler=range(start, stop),
@@ -148,23 +196,35 @@ class Loader:
             num_workers=min(workers, max(1, stop - start)) if workers else 0,
             pin_memory=pin,
             collate_fn=_as_is,  # type: ignore[arg-type]
-            worker_init_fn=leave_signals_to_parent,
+            worker_init_fn=begin_worker,
         )
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.loader:
+        for batch in self._made():
             self._count(batch)
             if batch["keys"]:
                 yield batch
             elif isinstance(self.batches, TrainingBatches):  # each step needs its batch; a held-out pass does not
-                raise UserError(f"A whole batch could not be read. {self.report()}")
+                raise UserError(f"A whole batch could not be read, nor any in its place. {self.report()}")
         # What a resumed run saw may again be a handful: its first part was judged when it ran.
         self._judge(self.samples if self.start == 0 else max(self.samples, self.JUDGED_AFTER))
 
+    def _made(self) -> Iterator[Batch]:
+        try:
+            yield from self.loader
+        except RuntimeError as error:
+            if not _WORKER_DIED.match(str(error)):
+                raise
+            raise UserError(
+                f"A process of the loader was killed ({error}): most likely memory ran out, or in a container shared "
+                "memory (--shm-size). Give fewer data.workers, or a smaller run.batch; the same command resumes."
+            ) from error
+
     def _count(self, batch: Batch) -> None:
+        self.spent.update(batch.pop("spent"))
         bad = batch.pop("bad")
         self.samples += len(batch["keys"]) + sum(bad.values())
         if bad:

@@ -2,7 +2,11 @@
 
 import io
 import json
+import multiprocessing
+import os
 import pickle
+import signal
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
 from catclip.captions import Vocabulary
 from catclip.config import DataConfig
@@ -312,9 +317,11 @@ def test_a_held_out_batch_of_bad_samples_alone_is_skipped(tmp_path, tokens):
     assert [len(batch["keys"]) for batch in load(batches, 0, 3, max_bad=0.1)] == [9, 9]
 
 
-def test_a_training_batch_of_bad_samples_alone_is_an_error(tmp_path, tokens):
-    batches = training_batches(mixed(tmp_path, 7, 1), [tokens], DataConfig(), SIZE, 1, 0)
-    with pytest.raises(UserError, match=r"A whole batch could not be read\. Skipped"):
+def test_a_training_batch_of_bad_samples_alone_is_an_error_if_there_is_none_in_its_place(tmp_path, tokens):
+    pairs = mixed(tmp_path, 0, 8)
+    (tmp_path / "s.tar").unlink()
+    batches = training_batches(pickle.loads(pickle.dumps(pairs)), [tokens], DataConfig(), SIZE, 1, 0)
+    with pytest.raises(UserError, match=r"A whole batch could not be read, nor any in its place\. Skipped 1 of 1"):
         load(batches, 0, 8, max_bad=1.0)
 
 
@@ -322,3 +329,67 @@ def test_nothing_bad_is_nothing_said(training):
     loader = Loader(training(), 0, 3, workers=0, max_bad=0.0)
     assert len(loader) == len(list(loader)) == 3
     assert (loader.bad, loader.samples, loader.report()) == ({}, 30, "")
+
+
+# ---- what may happen to a run ---------------------------------------------------------------------------------------
+
+
+def test_where_a_whole_batch_is_gone_the_step_has_another(tmp_path, tokens):
+    for shard in "abcd":
+        write_shard(tmp_path / f"{shard}.tar", *[sample(f"{shard}{i}") for i in range(8)])
+    config = DataConfig(shuffle=1)
+    pairs = Pairs(str(tmp_path / "*.tar"), config)
+    (tmp_path / "b.tar").unlink()
+    pairs = pickle.loads(pickle.dumps(pairs))  # with no shard open
+    loader = Loader(training_batches(pairs, [tokens], config, SIZE, 4, 0), 0, 16, workers=0, max_bad=0.5)
+    made = list(loader)
+    assert [len(batch["keys"]) for batch in made] == [4] * 16
+    assert loader.bad == {"shard cannot be read (No such file or directory)": 16}
+    assert not any(key.startswith("b") for batch in made for key in batch["keys"])
+
+
+def test_seconds_are_told_by_what_they_were_spent_on(tmp_path, tokens):
+    config = DataConfig()
+    pairs = Pairs(str(write_shard(tmp_path / "s.tar", *[sample(str(i)) for i in range(8)])), config)
+    loader = Loader(training_batches(pairs, [tokens], config, SIZE, 4, 0), 0, 4, workers=1, max_bad=0)
+    assert all("spent" not in batch for batch in loader)
+    assert set(loader.spent) == {"reading", "pictures", "captions"}
+    assert all(0 < seconds < 60 for seconds in loader.spent.values())
+
+
+class Fatal(Dataset):
+    def __getitem__(self, t: int) -> Batch:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_killed_worker_is_told_in_a_line():
+    with pytest.raises(UserError, match=r"A process of the loader was killed .* data\.workers"):
+        list(Loader(Fatal(), 0, 4, workers=1, max_bad=0))
+
+
+class Endless(Dataset):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, t: int) -> Batch:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(600)
+        raise AssertionError
+
+
+def test_workers_end_with_their_parent_whatever_they_do(tmp_path):
+    loading = multiprocessing.get_context("fork").Process(
+        target=lambda: next(iter(Loader(Endless(tmp_path), 0, 9, workers=2, max_bad=0)))
+    )
+    loading.start()
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    loading.kill()
+    loading.join()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -133,7 +133,7 @@ class _Worker:
 
 
 def _work(channel: Connection) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     pa.set_cpu_count(1)
     task: Task = channel.recv()
     while True:
@@ -150,11 +150,16 @@ def _work(channel: Connection) -> None:
             channel.send(("done", content))
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+def end_with_parent() -> None:
+    """End this process, whatever it is doing, as soon as the one that started it has ended."""
+
+    def wait() -> None:
+        parent = parent_process()
+        assert parent is not None
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class _Reporter:

@@ -6,22 +6,21 @@ number of workers nor which of them drew it, and splits share no picture.
 
 import hashlib
 import json
-import os
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
 
 from PIL import Image
 
+from catclip.captions.counting.processes import end_with_parent
 from catclip.data.glyphs.captions import caption_scene
 from catclip.data.glyphs.objects import KINDS
 from catclip.data.glyphs.scenes import Scene, draw_object, draw_scene
@@ -230,14 +229,7 @@ def _start_worker(stop: Event) -> None:
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+    end_with_parent()
 
 
 def _run_job(job: _Job, settings: GlyphSettings) -> int:
