@@ -168,7 +168,7 @@ class Loader:
     Args:
         batches: what makes batch t.
         start, stop: the first batch, and the one after the last.
-        workers: processes; 0 makes the batches here.
+        workers: processes; 0 makes the batches here. Each holds at most two batches, in shared memory.
         max_bad: the share of unreadable samples above which iteration stops.
         pin: put the tensors in page-locked memory, for a GPU.
 
@@ -189,11 +189,13 @@ class Loader:
         self.samples = 0
         self.bad: Counter[str] = Counter()
         self.spent: Counter[str] = Counter()
+        self._told = 0  # bad samples
+        self.workers = min(workers, max(1, stop - start))
         self.loader = DataLoader(
             batches,
             sampler=range(start, stop),
             batch_size=None,
-            num_workers=min(workers, max(1, stop - start)) if workers else 0,
+            num_workers=self.workers,
             pin_memory=pin,
             collate_fn=_as_is,  # type: ignore[arg-type]
             worker_init_fn=begin_worker,
@@ -237,6 +239,14 @@ class Loader:
                 f"{self.report()} That is more than data.max_bad={self.max_bad:g} allows: "
                 "repair the shards, or raise data.max_bad to train on the rest."
             )
+
+    def news(self) -> str | None:
+        """The report, when what was skipped has doubled since it was last told: a broken shard is a few lines of log."""
+        bad = self.bad.total()
+        if bad < max(1, 2 * self._told):
+            return None
+        self._told = bad
+        return self.report()
 
     def report(self) -> str:
         """What was skipped and why, in one line; empty when nothing was."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from catclip.captions.counting.counter import available_processes
 from catclip.data.loader import Batch, Loader
 from catclip.errors import STOPPED_EARLY, UserError
 from catclip.objectives.base import Objective
@@ -19,6 +20,7 @@ from catclip.train.checkpoint import load_checkpoint, prune_checkpoints, save_ch
 from catclip.train.folder import RunFolder
 from catclip.train.track import Tracker, TrainingConsole
 from catclip.train.trainer import Trainer
+from catclip.train.waiting import WaitingHint
 
 Evaluator = Callable[[Objective], Iterable[tuple[str, float]]]
 
@@ -93,8 +95,8 @@ class Run:
         for name, value in (("seconds", seconds), ("samples", samples), ("waited", waited)):
             self._window[name] += value
 
-    def log(self) -> None:
-        """Write the latest step to the tracker."""
+    def log(self) -> tuple[float, float]:
+        """Write the latest step to the tracker; return the seconds since the last time, and how many were waited."""
         start = time.perf_counter()
         synchronize(self.trainer.device)
         self._clock(time.perf_counter() - start, 0, 0.0)
@@ -107,6 +109,7 @@ class Run:
         }
         self._write(values)
         self._window = dict.fromkeys(window, 0.0)
+        return window["seconds"], window["waited"]
 
     def evaluate(self) -> dict[str, float]:
         """What the evaluators find of the weights that would be released, off the clock."""
@@ -164,7 +167,7 @@ def fit(
         UserError: the loss is not finite, too many samples are unreadable, or a checkpoint cannot be written.
         SystemExit: with `STOPPED_EARLY`, after a signal and a checkpoint.
     """
-    stop = loader.stop
+    stop, hint = loader.stop, WaitingHint(loader.workers, available_processes())
     with stop_signal() as stopped, console:
         if loader.start == 0 and 0 in evaluate_at:
             evaluate(runs, console)
@@ -177,9 +180,11 @@ def fit(
 
             # ---------------------------------------------------------------- log, evaluate, save
             if step % log_every == 0 or step == stop:
-                for run in runs:
-                    run.log()
+                stretches = [run.log() for run in runs]
                 console.advance(step, runs[0].note())
+                for said in (hint.watch(*stretches[0], loader.spent), loader.news()):
+                    if said:
+                        console.line(f"[yellow]{said}")
             if step in evaluate_at:
                 evaluate(runs, console)
             if step % checkpoint_every == 0 or step == stop or stopped:

@@ -393,3 +393,12 @@ def test_workers_end_with_their_parent_whatever_they_do(tmp_path):
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_what_is_skipped_is_told_each_time_that_it_has_doubled(training):
+    loader = Loader(training(), 0, 3, workers=0, max_bad=0.0)
+    told = []
+    for bad in range(20):
+        loader.samples, loader.bad["no picture"] = 100, bad
+        told += [bad] if loader.news() else []
+    assert told == [1, 2, 4, 8, 16]
