@@ -241,7 +241,7 @@ class Loader:
             )
 
     def news(self) -> str | None:
-        """The report, when what was skipped has doubled since it was last told: a broken shard is a few lines of log."""
+        """The report, when what was skipped has doubled since it was told: a broken shard is a few lines of log."""
         bad = self.bad.total()
         if bad < max(1, 2 * self._told):
             return None
