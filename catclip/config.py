@@ -27,6 +27,8 @@ class DataConfig:
     shuffle: int = 65536  # samples among which the order is mixed, beside the order of the shards
     max_bad: float = 0.01  # share of unreadable samples above which a run stops
     workers: int = 2
+    cache: str | None = None  # folder for copies of remote shards; null: ~/.cache/catclip
+    cache_limit: str = "100GB"  # bytes that all of them may have
 
 
 @dataclass
