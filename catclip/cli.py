@@ -19,6 +19,7 @@ from catclip.errors import UserError, nearest
 VERBS = {
     "demo": "the whole road on drawn pictures, beside CLIP, in minutes",
     "data glyphs": "draw the embedded data set: pictures, captions, true objects",
+    "data pack": "pictures with captions -> shards with an index",
     "vocab": "captions -> synset vocabulary, pruned at tau",
     "label": 'labels beside shards or tables; why: explain="dogs on a couch"',
     "pretrain": "train a backbone: objective=categorical or contrastive",
@@ -158,6 +159,7 @@ def _register_schema() -> None:
     verbs = {
         "demo": config.DemoConfig,
         "data_glyphs": config.GlyphsConfig,
+        "data_pack": config.PackConfig,
         "vocab": config.VocabConfig,
         "label": config.LabelConfig,
         "pretrain": config.PretrainConfig,

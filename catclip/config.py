@@ -107,6 +107,21 @@ class GlyphsConfig:
 
 
 @dataclass
+class PackConfig:
+    data: str = MISSING  # a folder of pictures, in folders of any depth
+    captions: str | None = None  # a table, or COCO's captions JSON; null: FILE.txt beside FILE.jpg, one caption a line
+    image_key: str | None = None  # a table's column of picture names; null finds the usual ones
+    caption_key: str | None = None  # a table's column of captions; null finds the usual ones
+    out: str = "shards"  # a folder
+    shard_size: int = 1000  # pictures
+    size: int | None = None  # pixels to which the longest side shrinks; null copies the pictures
+    shuffle: bool = True  # pictures lie in the order of their folders and names otherwise
+    seed: int = 0
+    max_bad: float = 0.01  # share of pictures without caption, or unreadable, above which it stops
+    workers: int | None = None  # processes; null: one a core
+
+
+@dataclass
 class PretrainConfig:
     data: DataConfig = MISSING
     backbone: BackboneConfig = MISSING
