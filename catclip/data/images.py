@@ -1,15 +1,26 @@
-"""Picture bytes → uint8 tensors, and augmentation."""
+"""Picture bytes → uint8 tensors, and augmentation.
+
+The part that is wanted is chosen by the header's width and height; only then is the picture decoded, and no more of it
+than the part takes. JPEGs go to simplejpeg, all else and odd JPEGs to Pillow; PyTorch resizes. docs/decoding.md says
+why, and how near the result is to decoding all and resizing that.
+"""
 
 import io
-import math
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageFile
+
+from catclip.data.crops import EXIF_ORIENTATIONS, UPRIGHT, Box, Orientation, central_square, reduction, sample_crop
+from catclip.data.jpeg import Frame, decode_part, read_frame, why_bad
 
 # Decompression bombs: past this Pillow warns, past twice this, larger than any photograph, it raises.
 Image.MAX_IMAGE_PIXELS = 100_000_000
+_MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # Broken metadata are common, and a line for each would bury the progress of a run.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
@@ -31,6 +42,87 @@ _UPRIGHT = {
 
 class BadImageError(ValueError):
     """The bytes are not a picture that can be read."""
+
+
+def training_picture(
+    data: bytes, size: int, scale: tuple[float, float], flip: bool, rng: np.random.Generator
+) -> torch.Tensor:
+    """A random crop of a picture, resized to a square, maybe mirrored: a pure function of its arguments.
+
+    The picture is upright as its EXIF orientation says, and on white where it is transparent.
+
+    Args:
+        data: JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF.
+        size: pixels of a side.
+        scale: the least and the largest share of the area; see `sample_crop`.
+        flip: mirror every other picture.
+        rng: what is random is drawn from it.
+
+    Returns:
+        uint8 [3, size, size].
+
+    Raises:
+        BadImageError: the bytes cannot be decoded.
+    """
+    picture = _resized_part(data, lambda width, height: sample_crop(width, height, scale, rng), size)
+    if flip and rng.random() < 0.5:
+        picture = picture.flip(2)
+    return picture.contiguous()
+
+
+def held_out_picture(data: bytes, size: int) -> torch.Tensor:
+    """The largest central square of a picture, resized; otherwise as `training_picture`. uint8 [3, size, size].
+
+    Raises:
+        BadImageError: the bytes cannot be decoded.
+    """
+    return _resized_part(data, central_square, size).contiguous()
+
+
+def _resized_part(data: bytes, choose: Callable[[int, int], Box], size: int) -> torch.Tensor:
+    """The part that `choose` says for the upright picture's width and height. uint8 [3, size, size], of any strides."""
+    width, height, orientation, frame = _look(data)
+    box = orientation.stored(choose(*orientation.turned(width, height)), width, height)
+    return orientation.upright(_resize(_pixels(data, frame, box, size), size))
+
+
+def _look(data: bytes) -> tuple[int, int, Orientation, Frame | None]:
+    """Width and height as stored, the orientation, and the frame of a JPEG."""
+    frame = read_frame(data)
+    if frame and (reason := why_bad(data, frame)):
+        raise BadImageError(reason)
+    if frame and not frame.has_metadata and frame.width * frame.height <= _MOST_PIXELS:
+        return frame.width, frame.height, UPRIGHT, frame
+    with _what_fails_is_bad():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        return image.width, image.height, EXIF_ORIENTATIONS.get(_orientation(image), UPRIGHT), frame
+
+
+def _pixels(data: bytes, frame: Frame | None, box: Box, size: int) -> np.ndarray:
+    """uint8 [H, W, 3] of a part of the stored picture; at least `size` pixels on each side, if the part has them."""
+    if frame:
+        try:
+            return decode_part(data, frame, box, reduction(box, size))
+        except ValueError:
+            pass  # odd or broken: Pillow knows which
+    with _what_fails_is_bad():
+        return np.array(_to_rgb(Image.open(io.BytesIO(data), formats=FORMATS).crop(box)))
+
+
+def _resize(pixels: np.ndarray, size: int) -> torch.Tensor:
+    """uint8 [H, W, 3] → [3, size, size], antialiased: bicubic as Pillow's, to within a grey level."""
+    # PyTorch's fast road for bytes is for one picture whose channels are next to each other.
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
+    return F.interpolate(image, (size, size), mode="bicubic", antialias=True)[0]
+
+
+@contextmanager
+def _what_fails_is_bad() -> Iterator[None]:
+    try:
+        yield
+    # On broken bytes Pillow raises nearly anything (struct.error, SyntaxError, RuntimeError …), and all mean the same.
+    except Exception as error:
+        raise BadImageError(f"{type(error).__name__}: {error}") from error
 
 
 def decode(data: bytes, at_least: int | None = None) -> Image.Image:
@@ -90,23 +182,6 @@ def random_resized_crop(
     if flip and rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return to_tensor(crop)
-
-
-def sample_crop(
-    width: int, height: int, scale: tuple[float, float], rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of a random resized crop, in pixels."""
-    for _ in range(10):
-        area = width * height * rng.uniform(*scale)
-        ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-            return left, top, left + w, top + h
-    w = max(1, min(width, round(height * 4 / 3)))
-    h = max(1, min(height, round(width * 4 / 3)))
-    left, top = (width - w) // 2, (height - h) // 2
-    return left, top, left + w, top + h
 
 
 def centre_crop(image: Image.Image, size: int) -> torch.Tensor:
