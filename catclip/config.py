@@ -166,7 +166,7 @@ class LabelledConfig:
 @dataclass
 class ProbeConfig:
     model: str = MISSING  # a run folder
-    data: str = MISSING  # a folder with train/<class>/ and test/<class>/ pictures
+    data: Any = field(default_factory=LabelledConfig)  # or a folder with train/ and test/, as data.folder
     weights: str = "ema"  # ema | last
     out: str | None = None  # default: <model>/probe.json
     device: str = "auto"

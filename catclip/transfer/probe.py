@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from catclip.data.labelled import ClassFolder
+from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.errors import UserError
 from catclip.objectives.base import Objective
 
@@ -32,14 +32,11 @@ class ProbeResult:
 
 @torch.no_grad()
 def extract_features(
-    embed: Callable[[torch.Tensor], torch.Tensor], folder: ClassFolder, size: int, device: torch.device, workers: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features float32 [N, D] and classes int64 [N] of a class folder's pictures."""
-    features, labels = [], []
-    for images, classes in folder.batches(size, workers=workers):
-        features.append(embed(images.to(device)).float().cpu())
-        labels.append(classes)
-    return torch.cat(features).numpy(), torch.cat(labels).numpy()
+    embed: Callable[[torch.Tensor], torch.Tensor], images: LabelledImages, size: int, device: torch.device, workers: int
+) -> np.ndarray:
+    """Features float32 [P, D] of all pictures, in their order."""
+    batches = images.batches(size, workers=workers)
+    return torch.cat([embed(batch["images"].to(device)).float().cpu() for batch in batches]).numpy()
 
 
 def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> ProbeResult:
@@ -55,8 +52,7 @@ def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.n
     present, counts = np.unique(train[1], return_counts=True)
     if len(present) < 2 or counts.min() < 2:
         raise UserError("A probe needs at least two classes with at least two training pictures each.")
-    if not (np.isfinite(train[0]).all() and np.isfinite(test[0]).all()):
-        raise UserError("The features are not finite numbers: these weights are lost, probe an earlier checkpoint.")
+    check_finite(train[0], test[0])
     scaler = StandardScaler().fit(train[0])
     # A fifth, but as many as there are classes, where those have fewer than five pictures.
     held = max(math.ceil(0.2 * len(train[1])), len(present))
@@ -73,30 +69,41 @@ def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.n
     return ProbeResult(accuracy, validation[strength], strength, int(y.max()) + 1, len(y), len(test[1]))
 
 
-def probe(objective: Objective, folder: str | Path, device: torch.device, workers: int = 0) -> ProbeResult:
-    """Probe an objective's features on `folder`/train and `folder`/test.
+def check_finite(*features: np.ndarray) -> None:
+    """Raise `UserError` unless all features are finite numbers."""
+    if not all(np.isfinite(each).all() for each in features):
+        raise UserError("The features are not finite numbers: these weights are lost, probe an earlier checkpoint.")
+
+
+def probe(objective: Objective, data: str | Path | Splits, device: torch.device, workers: int = 0) -> ProbeResult:
+    """Probe an objective's features on pictures that show one class each.
+
+    Args:
+        objective: in evaluation mode.
+        data: a folder with train/ and test/, or what `open_splits` made.
+        device: where the objective is.
+        workers: processes that read pictures.
 
     Raises:
-        UserError: the folder is not two splits of the same class folders, or a picture cannot be decoded.
+        UserError: the folder is none with two splits of the same classes, a class has but one training picture, or a
+            picture cannot be decoded.
     """
+    train, test = data if isinstance(data, Splits) else open_splits(data)
+    assert not train.multilabel, "pictures that show any number of classes are for `probe_multilabel`"
+    if few := [name for name, count in zip(train.classes, train.counts(), strict=True) if count < 2]:
+        raise UserError(f"{train.source}: a probe needs two pictures of each class; not so {', '.join(few[:8])}.")
     size = objective.backbone.image_size
-    train, test = ClassFolder.open_splits(folder)
-    counts = np.bincount([label for _, label in train.pictures], minlength=len(train.classes))
-    if few := [name for name, count in zip(train.classes, counts, strict=True) if count < 2]:
-        raise UserError(f"{train.folder}: a probe needs two pictures of each class; not so {', '.join(few[:8])}.")
-    return fit_probe(
-        extract_features(objective.embed, train, size, device, workers),
-        extract_features(objective.embed, test, size, device, workers),
-    )
+    features = [extract_features(objective.embed, images, size, device, workers) for images in (train, test)]
+    return fit_probe((features[0], train.label_ids), (features[1], test.label_ids))
 
 
 def probe_evaluator(
     folder: str | Path, device: torch.device, workers: int
 ) -> Callable[[Objective], Iterator[tuple[str, float]]]:
     """The probe as an evaluator of a training run: yields `probe_accuracy`."""
-    ClassFolder.open_splits(folder)  # a wrong folder is said before training, not after
+    splits = open_splits(folder)  # a wrong folder is said before training, not after
 
     def evaluate(objective: Objective) -> Iterator[tuple[str, float]]:
-        yield "probe_accuracy", probe(objective, folder, device, workers).accuracy
+        yield "probe_accuracy", probe(objective, splits, device, workers).accuracy
 
     return evaluate

@@ -1,15 +1,18 @@
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from catclip.config import ProbeConfig
+from catclip import cli
+from catclip.config import LabelledConfig, ProbeConfig
 from catclip.errors import UserError
 from catclip.verbs import probe
 from catclip.verbs.training import train
 from tests import tiny
+from tests.data.making import write_shard
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,60 @@ def test_probe_writes_beside_the_run_unless_told_otherwise(glyphs, trained, tmp_
     shutil.copytree(trained[0], tmp_path / "run")
     probe.run(config(tmp_path / "run", glyphs, weights="last"))
     assert json.loads((tmp_path / "run" / "probe.json").read_text())["weights"] == "last"
+
+
+def pack(folder: Path, path: Path) -> None:
+    """The pictures of class folders as a shard with the names of their classes."""
+    pictures = sorted(folder.glob("*/*.jpg"))
+    write_shard(
+        path, *([(f"{i}.jpg", p.read_bytes()), (f"{i}.cls", p.parent.name.encode())] for i, p in enumerate(pictures))
+    )
+
+
+def test_shards_give_what_their_folders_give(glyphs, trained, tmp_path):
+    model, accuracy = trained
+    for split in ("train", "test"):
+        pack(glyphs / "probe" / split, tmp_path / f"{split}-0.tar")
+    data = LabelledConfig(train=str(tmp_path / "train-*.tar"), test=[str(tmp_path / "test-0.tar")])
+    probe.run(config(model, glyphs, data=data, out=str(tmp_path / "probe.json")))
+    written = json.loads((tmp_path / "probe.json").read_text())
+    assert written["accuracy"] == accuracy
+    assert written["data.train"] == data.train
+    assert written["data.test"] == data.test
+    assert "data.classes" not in written
+    assert "data" not in written
+
+
+def test_pictures_of_any_number_of_classes(trained, glyphs, shared, tmp_path, capsys):
+    coco = shared / "data" / "coco-mini" / "annotations"
+    data = LabelledConfig(train=str(coco / "instances_train2017.json"), test=str(coco / "instances_val2017.json"))
+    probe.run(config(trained[0], glyphs, data=data, out=str(tmp_path / "probe.json")))
+    written = json.loads((tmp_path / "probe.json").read_text())
+    assert (written["classes"], written["train_images"], written["test_images"]) == (80, 80, 79)
+    assert 0 < written["map"] < 1
+    assert (
+        f"mAP {written['map']:.3f} on 79 test pictures ({written['classes_evaluated']} of 80" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data=nowhere"], "No folder nowhere/train."),
+        ([], "Give labelled pictures as data=FOLDER"),
+        (["data.train=a-{0..1}.tar"], "Give labelled pictures as data=FOLDER"),
+        (["data.train=a-{0..1}.tar", "data.test=[b.csv]"], "No file matches a-0.tar."),
+        (["data.trian=a"], "There is no key 'data.trian'."),
+        (["data.folder=x", "data.delimiter=','"], "No folder x/train."),
+    ],
+)
+def test_sources_on_the_command_line(trained, monkeypatch, tmp_path, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["catclip", "probe", f"model={trained[0]}", "device=cpu", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_wrong_input(glyphs, trained, tmp_path):
