@@ -123,7 +123,7 @@ def _is_foreign(name: str) -> bool:
     return name not in _WRITTEN_FIRST and not (name.startswith(".") and name.endswith(".partial"))
 
 
-def load_objective(path: Path, weights: str = "ema", device: torch.device | str = "cpu") -> Objective:
+def load_objective(path: str | Path, weights: str = "ema", device: torch.device | str = "cpu") -> Objective:
     """The objective that a run trained, from its last checkpoint, in evaluation mode.
 
     Args:
@@ -135,6 +135,7 @@ def load_objective(path: Path, weights: str = "ema", device: torch.device | str 
         UserError: no run, no checkpoint, or a damaged one.
     """
     check_choice("weights", weights, ["ema", "last"])
+    path = Path(path)
     config = read_config(path)
     found = list_checkpoints(path / "checkpoints")
     if not found:

@@ -1,0 +1,54 @@
+"""The README's Python runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from catclip.captions import SynsetExtractor, Vocabulary
+from catclip.verbs.training import train
+from tests import tiny
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+CAPTIONS = ["two dogs on a couch", "a cat on a couch"]
+
+
+@pytest.fixture
+def vocabulary(tmp_path, monkeypatch) -> Vocabulary:
+    """The labels of a few captions, as `vocab.tsv` in an empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    extractor = SynsetExtractor()
+    counts = {wnid: 1 for caption in CAPTIONS for wnid in extractor(caption)}
+    made = Vocabulary.from_counts(counts, {"tau": "1", "rule": "default", "tagger": "lexicon", "sense": "visual"})
+    made.save("vocab.tsv")
+    return made
+
+
+def run(block: str, **names: object) -> dict[str, object]:
+    exec(compile(block, "README.md", "exec"), names)
+    return names
+
+
+def test_every_block_is_run_here():
+    assert len(BLOCKS) == 2
+
+
+def test_labels_from_python(vocabulary):
+    names = run(BLOCKS[0], captions=CAPTIONS)
+    expected = re.search(r'extractor\("two dogs on a couch"\)  # (.*)', BLOCKS[0])
+    assert expected is not None
+    assert SynsetExtractor()("two dogs on a couch") == eval(expected[1])
+    assert list(names["vocabulary"]) == list(vocabulary)
+
+
+def test_a_head_is_carried_over(vocabulary, glyphs, tmp_path):
+    config = tiny.config("categorical", glyphs, steps=1)
+    config.objective["vocabulary"] = "vocab.tsv"
+    (trained,) = train({"run": config}, {"run": tmp_path / "runs" / "pretrain" / "…"}, "training")
+    names = run(BLOCKS[1])
+    head = trained.trainer.evaluated().head
+    for row, wnid in enumerate(names["wnids"]):
+        assert names["head_weight"][row].equal(head.weight[vocabulary.index(wnid)])
+        assert names["head_bias"][row].equal(head.bias[vocabulary.index(wnid)])
+    assert names["backbone"].num_classes == 0
