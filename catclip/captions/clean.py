@@ -16,9 +16,9 @@ _MARKUP = re.compile(r"<[^<>]{1,500}>")
 _NOISE_HINT = re.compile(r"[@#_/\\]|\w\.\w|www")
 _NOISE = re.compile(
     r"(?:https?://|ftp://|\bwww\.(?=\w))\S+"
-    r"|\S+@(?=\w)\S+\.\w+"
+    r"|(?<!\S)\S+@(?=\w)\S+\.\w+"
     r"|(?<!\w)[@#]\w[\w-]*"
-    r"|\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|raw|cr2|nef|psd|eps|pdf|html?|php|aspx?|zip|mp[34]|avi|mov|txt|docx?)\b"
+    r"|(?<!\S)\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|raw|cr2|nef|psd|eps|pdf|html?|php|aspx?|zip|mp[34]|avi|mov|txt|docx?)\b"
     r"|\b[\w-]+(?:\.[\w-]+){0,5}\.(?:com|net|org|edu|gov|info|biz|io|co|uk|de|ru|fr|jp|ca|au)\b(?:/\S*)?"
     r"|\w*_\w*",
     re.IGNORECASE,
@@ -27,6 +27,7 @@ _NOISE = re.compile(
 # it; else one sign. Bounded and possessive, so that no input makes it slow.
 _TOKEN = re.compile(r"[^\W\d_]++(?:(?!'[sS]\b)['-]{1,2}+[^\W\d_]++){0,7}+(?!\w)|'[sS]\b|\w+(?:[.,:]\d+){0,7}|[^\w\s]")
 SENTENCE_BREAKS = (".", "!", "?", ":", "|")  # after these a word has a capital whatever it is
+LONGEST = 4096  # characters of a caption that are read; what comes after is no caption, and patterns would hang on it
 # Noise leaves this sign behind: the words on its two sides are no neighbours.
 _GAP = " | "
 
@@ -34,9 +35,9 @@ _GAP = " | "
 def clean(caption: str) -> str:
     """Return the caption with its encoding repaired and addresses, hashtags, file names and markup cut out.
 
-    Case stays, because taggers use it.
+    Case stays, because taggers use it. Of a longer text only the first `LONGEST` characters are read.
     """
-    text = _unquoted(caption)
+    text = _unquoted(caption[:LONGEST])
     if "<" in text:
         text = _MARKUP.sub(" ", text)
     if "&" in text:

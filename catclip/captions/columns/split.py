@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from catclip.captions.clean import clean, tokenize
+from catclip.captions.clean import LONGEST, clean, tokenize
 
 # What a byte is. A joiner, hyphen or apostrophe, becomes a letter between letters, POSSESSIVE in "'s", or else a SIGN.
 _SPACE, _LETTER, _DIGIT, _SIGN, _POSSESSIVE, _DOT, _COMMA, _MARK, _SLASH, _ODD, _JOINER = range(11)
@@ -134,7 +134,7 @@ def _split_plain(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.
     special = np.flatnonzero(pairs > (_START | _END))
     if len(special):
         asked = np.concatenate([asked, _settle_specials(classes, pairs, special, offsets, joined)])
-    asked = np.unique(asked)
+    asked = np.unique(np.concatenate([asked, np.flatnonzero(np.diff(offsets) > LONGEST)]))
     for first, end in zip(offsets[asked].tolist(), offsets[asked + 1].tolist(), strict=True):
         if first < end:
             pairs[first] &= _END
