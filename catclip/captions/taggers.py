@@ -4,9 +4,12 @@
 every word for a noun. All are picklable: a tagger travels into a worker process by name and loads itself again there.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -213,6 +216,12 @@ class NltkTagger:
     def __reduce__(self) -> tuple[type["NltkTagger"], tuple[()]]:
         return NltkTagger, ()
 
+    @property
+    def version(self) -> str:
+        """What changes when its package or its data do."""
+        data = json.dumps([self._tagger.model.weights, self._tagger.tagdict], sort_keys=True)
+        return f"nltk {version('nltk')} {hashlib.sha256(data.encode()).hexdigest()}"
+
     def nouns(self, captions: Iterable[list[str]]) -> Iterator[list[bool]]:
         for tokens in captions:
             yield [tag.startswith("NN") for tag in self.tags(tokens)]
@@ -233,6 +242,11 @@ class SpacyTagger:
 
     def __reduce__(self) -> tuple[type["SpacyTagger"], tuple[str]]:
         return SpacyTagger, (self.pipeline,)
+
+    @property
+    def version(self) -> str:
+        """What changes when its package or its pipeline do."""
+        return f"spacy {version('spacy')} {json.dumps(self._nlp.meta, sort_keys=True, default=str)}"
 
     def nouns(self, captions: Iterable[list[str]]) -> Iterator[list[bool]]:
         for tags in self._tag(captions):

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from itertools import pairwise
 from math import lcm
 from pathlib import Path
@@ -22,6 +21,7 @@ from catclip.captions.sources.files import FileInfo, file_info, split_name
 from catclip.captions.sources.patterns import WeightedFile
 from catclip.captions.sources.reading import Span, check_kind, read_captions
 from catclip.captions.sources.remote import is_address
+from catclip.captions.taggers import NltkTagger, SpacyTagger
 from catclip.errors import UserError
 
 PART_SIZE = 1 << 24  # bytes; a second's work, which a kill loses
@@ -29,6 +29,8 @@ SLOW_PART_SIZE = 1 << 19  # for the taggers that are models
 _PART_FILES = 256
 _BYTES_A_CAPTION = 64  # roughly
 _BATCH = 1 << 15  # captions labelled at once
+_ROOM = Path(__file__).parents[1]
+_REPORT = "report"  # the folder of it that only shows what was counted
 
 PartProgress = Callable[[int, int], None]  # (captions, bytes of the files) counted since the last call
 
@@ -149,16 +151,15 @@ class Counting:
 
     def fingerprints(self, parts: Iterable[Part]) -> list[str]:
         """Return for each part 32 hexadecimal digits, equal only where all is that its counts depend on."""
+        tagger = self.extractor._tagger
         labelling = [
             self.extractor.rule,
             self.extractor.tagger,
             self.extractor.sense,
+            tagger.version if isinstance(tagger, NltkTagger | SpacyTagger) else "",
             lexicon_version(),
             _code_version(),
         ]
-        package = self.extractor.tagger.partition(":")[0]
-        if package in ("nltk", "spacy"):
-            labelling.append(version(package))
         settings = [labelling, self.caption_key, self.first_only, self.tau, self.unit]
         return [hashlib.sha256(json.dumps([settings, part]).encode()).hexdigest()[:32] for part in parts]
 
@@ -198,7 +199,8 @@ class Counting:
                 yield len(captions), chunk.size * len(captions) // len(chunk.captions)
 
 
-def _code_version() -> str:
+def _code_version(room: Path = _ROOM) -> str:
     """Return a digest of this room's code: what another version of it has counted is another count."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    files = sorted(path.relative_to(room) for path in room.rglob("*.py"))
+    read = [(str(path), (room / path).read_text(encoding="utf-8")) for path in files if path.parts[0] != _REPORT]
+    return hashlib.sha256(json.dumps(read).encode()).hexdigest()

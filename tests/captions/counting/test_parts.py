@@ -1,8 +1,10 @@
 """A corpus in parts: nothing lost, nothing twice, and known again only while nothing has changed."""
 
 import os
+import shutil
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -153,3 +155,39 @@ def test_fingerprints_change_with_all_that_matters(tmp_path, extractor):
         assert changed(look()) == 13
     with patch.object(parts, "_code_version", lambda: "other"):
         assert changed(look()) == 14
+
+
+def test_fingerprints_know_all_code_that_labels_and_counts(tmp_path):
+    room = shutil.copytree(Path(parts.__file__).parents[1], tmp_path / "captions")
+    before = parts._code_version(room)
+    assert before == parts._code_version()
+    seen = {before}
+    for number, file in enumerate(("extract.py", "sources/lines.py", "columns/split.py", "counting/corpus.py"), 1):
+        (room / file).write_text((room / file).read_text() + "\n# another rule\n")
+        seen.add(parts._code_version(room))
+        assert len(seen) == 1 + number, file
+    last = parts._code_version(room)
+    (room / "report" / "page.py").write_text("")
+    assert parts._code_version(room) == last
+
+
+def test_fingerprints_know_the_model_of_a_tagger(tmp_path, shared, monkeypatch):
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", [str(shared / "nltk_data")])
+    path = tmp_path / "a.txt"
+    path.write_text("a dog\n")
+    divided, unit = divide([WeightedFile(str(path), Fraction(1))])
+
+    def look(extractor):
+        return Counting(extractor, None, True, 5, unit).fingerprints(divided)[0]
+
+    spacy = f"spacy:{shared / 'spacy_model'}"
+    assert look(SynsetExtractor(tagger=spacy)) == look(SynsetExtractor(tagger=spacy))
+    retrained = SynsetExtractor(tagger=spacy)
+    retrained._tagger._nlp.meta["version"] = "99.9"
+    assert look(retrained) != look(SynsetExtractor(tagger=spacy))
+    assert look(SynsetExtractor(tagger="nltk")) == look(SynsetExtractor(tagger="nltk"))
+    other = SynsetExtractor(tagger="nltk")
+    other._tagger._tagger.tagdict["zebra"] = "VB"
+    assert look(other) != look(SynsetExtractor(tagger="nltk"))
