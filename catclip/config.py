@@ -122,6 +122,26 @@ class PackConfig:
 
 
 @dataclass
+class DataCheckConfig:
+    data: DataConfig = MISSING
+    size: int = 224  # pixels of training pictures: smaller ones are counted
+    index: bool = False  # write an index beside each shard, from which training starts at once
+    pictures: int = 24  # on the contact sheet
+    seed: int = 0  # of which those are
+    out: str | None = None  # a folder; default: runs/data_check/<time>
+    workers: int | None = None  # processes; null: one a core
+
+
+@dataclass
+class DataPreviewConfig:
+    data: DataConfig = MISSING
+    size: int = 224  # pixels, as backbone.image_size
+    seed: int = 0  # as run.seed
+    pictures: int = 24
+    out: str | None = None  # a PNG; default: runs/data_preview/<time>.png
+
+
+@dataclass
 class PretrainConfig:
     data: DataConfig = MISSING
     backbone: BackboneConfig = MISSING
