@@ -114,7 +114,10 @@ def _rows(path: str, options: TableOptions) -> Iterator[_Row]:
 
 def _labels(path: str, number: int, value: Any, delimiter: str | None) -> list[str] | str | None:
     if isinstance(value, list):
-        return [_label(path, number, each) for each in value]
+        labels = [_label(path, number, each) for each in value]
+        if not all(labels):
+            raise UserError(f"Row {number:,} of {path} has an empty label in its list: {value!r}.")
+        return labels
     if value is None:
         return None
     text = _label(path, number, value)
