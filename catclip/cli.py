@@ -20,7 +20,7 @@ VERBS = {
     "demo": "the whole road on drawn pictures, beside CLIP, in minutes",
     "data glyphs": "draw the embedded data set: pictures, captions, true objects",
     "data pack": "pictures with captions -> shards with an index",
-    "data check": "what shards hold: sizes, captions, bad samples; a contact sheet",
+    "data check": "what shards hold, and what is bad in them; a contact sheet",
     "data preview": "training pictures as the model sees them, with labels",
     "vocab": "captions -> synset vocabulary, pruned at tau",
     "label": 'labels beside shards or tables; why: explain="dogs on a couch"',

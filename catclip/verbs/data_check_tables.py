@@ -24,8 +24,17 @@ def picture_table(checked: Checked) -> Group:
     return Group(
         Text(f"Pictures: {formats}", "bold"),
         table,
-        f"{pictures.small:,} ({pictures.small / good:.1%}) have a side shorter than {checked.training_size} pixels "
-        "and are enlarged for training.",
+        _smaller(checked),
+    )
+
+
+def _smaller(checked: Checked) -> str:
+    pictures = checked.tally.pictures
+    if not pictures.small:
+        return f"None has a side shorter than {checked.training_size} pixels."
+    return (
+        f"{pictures.small:,} ({pictures.small / pictures.size.count:.1%}) have a side shorter than "
+        f"{checked.training_size} pixels: training enlarges them."
     )
 
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
@@ -14,7 +15,10 @@ _INK, _GREY, _MAT, _FRAME = "#1f2328", "#68707a", "#f1f2f4", "#d8dce1"
 _CHIP, _CHIP_INK = "#e3eefa", "#0a4a80"
 _BAD, _BAD_INK = "#fdeceb", "#a5281b"
 _MARGIN, _GAP = 36, 26  # pixels around the grid, and between its pictures
-_CAPTION_LINES, _LINES_OF_ONE_OF_SEVERAL, _LABEL_ROWS = 6, 3, 3
+_WIDTH = 1700  # pixels, about which the grid takes
+_PARAGRAPH = 5  # pixels between captions
+_LINES, _FIRST_LINES, _OTHER_LINES, _LABEL_ROWS = 6, 3, 2, 3  # of one caption; the first, the others of several
+_LINES_OF_ALL = 9
 
 _TITLE, _ABOUT, _CAPTION, _SMALL = Lettering(22, bold=True), Lettering(14), Lettering(15), Lettering(12)
 _CHIP_HEIGHT, _CHIP_PAD, _CHIP_GAP = _SMALL.height + 4, 7, 5
@@ -41,7 +45,7 @@ class Tile:
 
 def contact_sheet(title: str, about: str, tiles: Sequence[Tile], side: int = 256) -> Image.Image:
     """Draw a grid of tiles, some 1,700 pixels wide, for pictures of up to `side` pixels on their longer side."""
-    columns = max(1, min(len(tiles), round(1700 / (side + _GAP))))
+    columns = _columns(len(tiles), side)
     laid = [_Laid(tile, side) for tile in tiles]
     rows = [laid[start : start + columns] for start in range(0, len(laid), columns)]
     heights = [side + max(each.height for each in row) + _GAP for row in rows]
@@ -56,6 +60,13 @@ def contact_sheet(title: str, about: str, tiles: Sequence[Tile], side: int = 256
             each.draw(sheet, _MARGIN + column * (side + _GAP), top)
         top += height
     return sheet
+
+
+def _columns(tiles: int, side: int) -> int:
+    """Return how many columns there are: of about as many as have room, those that leave the fewest places empty."""
+    room = max(1, round(_WIDTH / (side + _GAP)))
+    near = [columns for columns in (room, room - 1, room + 1) if columns >= 1]
+    return min(min(near, key=lambda columns: -tiles % columns), max(1, tiles))
 
 
 def fitted(picture: Image.Image, side: int) -> Image.Image:
@@ -82,6 +93,12 @@ def save(sheet: Image.Image, path: Path) -> None:
         write_atomically(path, buffer.getvalue())
 
 
+class _Line(NamedTuple):
+    text: str
+    colour: str
+    space: int  # pixels above it
+
+
 class _Laid:
     """A tile whose texts are broken into lines; `height` is theirs, in pixels."""
 
@@ -89,7 +106,7 @@ class _Laid:
         self.tile, self.side = tile, side
         self.captions = _caption_lines(tile.captions, side)
         self.labels = _label_rows(tile.labels, side) if tile.labels else []
-        self.height = 10 + _SMALL.height + 3 + len(self.captions) * _CAPTION.height
+        self.height = 10 + _SMALL.height + 3 + sum(_CAPTION.height + line.space for line in self.captions)
         if tile.labels is not None:
             self.height += 6 + max(1, len(self.labels)) * (_CHIP_HEIGHT + _CHIP_GAP)
 
@@ -101,10 +118,10 @@ class _Laid:
         _SMALL.draw(sheet, (left, top), _SMALL.cut_middle(self.tile.key, self.side - space - 12), _GREY)
         _SMALL.draw(sheet, (left + self.side - space, top), note, _GREY)
         top += _SMALL.height + 3
-        for line, colour in self.captions:
-            shift = self.side - _CAPTION.width(line) if runs_leftwards(line) else 0
-            _CAPTION.draw(sheet, (left + max(0, shift), top), line, colour)
-            top += _CAPTION.height
+        for text, colour, space in self.captions:
+            shift = self.side - _CAPTION.width(text) if runs_leftwards(text) else 0
+            _CAPTION.draw(sheet, (left + max(0, shift), top + space), text, colour)
+            top += _CAPTION.height + space
         if self.tile.labels is not None:
             self._draw_labels(sheet, left, top + 6)
 
@@ -141,15 +158,16 @@ def _draw_centred(sheet: Image.Image, text: str, left: int, top: int, side: int)
         top += _CAPTION.height
 
 
-def _caption_lines(captions: Sequence[str], width: int) -> list[tuple[str, str]]:
-    """Return lines with their colours: the first caption dark, others grey, as many as there is room for."""
-    most = _CAPTION_LINES if len(captions) <= 1 else _LINES_OF_ONE_OF_SEVERAL
-    lines: list[tuple[str, str]] = []
+def _caption_lines(captions: Sequence[str], width: int) -> list[_Line]:
+    """Return the first caption, dark, and of others, grey, as many as there is room for."""
+    lines: list[_Line] = []
     for number, caption in enumerate(captions):
+        most = _LINES if len(captions) == 1 else _OTHER_LINES if number else _FIRST_LINES
         wrapped = _CAPTION.wrap(caption, width, most)
-        if number and len(lines) + len(wrapped) > 2 * _CAPTION_LINES:
-            return [*lines, (f"… and {len(captions) - number} more", _GREY)]
-        lines += [(line, _GREY if number else _INK) for line in wrapped]
+        if number and len(lines) + len(wrapped) > _LINES_OF_ALL:
+            return [*lines, _Line(f"… and {len(captions) - number} more", _GREY, _PARAGRAPH)]
+        for nth, line in enumerate(wrapped):
+            lines.append(_Line(line, _GREY if number else _INK, _PARAGRAPH if number and not nth else 0))
     return lines
 
 

@@ -1,5 +1,6 @@
 """`Lettering`: lines of any text, cut to a width and drawn; what no font here has is drawn as its name or its code."""
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import groupby
@@ -9,6 +10,8 @@ from PIL import Image, ImageColor, ImageDraw
 from catclip.data.sheet.fonts import Font, clusters, font_for
 
 _DOTS = "…"
+_NO_BREAK = "\u00a0"
+_LONE_SIGN = re.compile(r" (?=[.,;:!?]+(?: |$))")  # the space before it: in some data sets each sign stands alone
 # The sixteen digits: five rows each, of three pixels that are the bits of a number.
 _DIGITS = (
     "75557", "26227", "71747", "71717", "55711", "74717", "74757", "71111",
@@ -133,7 +136,7 @@ def runs_leftwards(text: str) -> bool:
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
     """Yield the words of a text, and whether a space stands before each. Chinese and Japanese are signs without."""
-    for word in text.split():
+    for word in _LONE_SIGN.sub(_NO_BREAK, " ".join(text.split())).split(" "):
         spaced = True
         for wide, parts in groupby(clusters(word), key=_is_wide):
             for piece in list(parts) if wide else ["".join(parts)]:
