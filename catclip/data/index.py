@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catclip.captions.sources.files import INDEX_ENDING
-from catclip.data.tar import DamagedTarError, Member, tar_members
+from catclip.data.tar import Member, tar_members
 from catclip.files import replacing
 
 _VERSION = "1"
@@ -30,7 +30,7 @@ class ShardIndex:
         offsets: int64 [N, E], where each member begins in the tar; -1 for none.
         sizes: int64 [N, E], its bytes.
         tar_size: the tar's, in bytes.
-        problem: why the tar could not be read to its end; None where it could.
+        problem: what is wrong with the tar; None where nothing is.
     """
 
     def __init__(
@@ -73,23 +73,23 @@ class ShardIndex:
     def scan(cls, path: str | Path) -> "ShardIndex":
         """Read the headers of a webdataset tar: members that share a name up to the first dot are one sample.
 
-        Where a name comes twice a second sample begins, so that nothing is lost. A damaged tar gives the samples before
-        the damage, and `problem` says what is wrong; so does one that cannot be opened.
+        Where a name comes twice a second sample begins, so that nothing is lost. A damaged tar gives the samples that
+        are whole, and `problem` says what is wrong; so does one that cannot be opened.
         """
         members: list[Member] = []
-        size, problem = 0, None
+        damage: list[str] = []
+        size = 0
         try:
             handle = os.open(path, os.O_RDONLY)
             try:
                 size = os.fstat(handle).st_size
-                members.extend(tar_members(handle, size))
+                members.extend(tar_members(handle, size, damage))
             finally:
                 os.close(handle)
-        except DamagedTarError as damage:
-            problem = str(damage)
         except OSError as error:
-            problem = os.strerror(error.errno or 0)
-        return cls._of_members(members, size, problem)
+            damage.append(os.strerror(error.errno or 0))
+        more = f" and in {len(damage) - 1:,} more places" if len(damage) > 1 else ""
+        return cls._of_members(members, size, f"{damage[0]}{more}" if damage else None)
 
     @classmethod
     def _of_members(cls, members: Iterable[Member], size: int, problem: str | None) -> "ShardIndex":

@@ -13,6 +13,8 @@ _LONGEST_NAME = 1 << 20  # bytes of what stands for a name; more is damage
 _FILES = b"0\0"
 _GNU_NAME, _PAX = b"L", b"x"
 _ZEROS = bytes(_BLOCK)
+_MAGIC, _MAGIC_AT = b"ustar", 257
+_SEARCHED = 1 << 20  # bytes at once; a multiple of a block
 
 
 class DamagedTarError(ValueError):
@@ -27,48 +29,102 @@ class Member(NamedTuple):
     size: int
 
 
-def tar_members(handle: int, size: int) -> Iterator[Member]:
+def tar_members(handle: int, size: int, damage: list[str]) -> Iterator[Member]:
     """Yield the files of a tar in their order; folders, links and devices are left out.
+
+    Where the tar is damaged, what is wrong is added to `damage`, and it goes on at the next sound header, if there is
+    one: so nothing is lost but what is broken.
 
     Args:
         handle: the tar, a descriptor that can be read at any place.
         size: its bytes.
+        damage: takes what is wrong, in the order of the tar.
 
     Raises:
-        DamagedTarError: a header is broken, a member leaves the file, or the end mark is missing; what was yielded is
-            whole.
         OSError: the file cannot be read.
     """
-    place, name, true_size = 0, None, None
-    buffer, start = b"", 0
-    while True:
-        if not start <= place <= start + len(buffer) - _BLOCK:
-            buffer, start = os.pread(handle, _AHEAD, place), place
-        header = buffer[place - start : place - start + _BLOCK]
-        if header == _ZEROS:
-            return
-        if len(header) < _BLOCK:
-            raise DamagedTarError("no end mark: the file is cut short" if size else "the file is empty")
-        _check_sum(header, place)
-        kind = header[156:157]
-        length = _number(header[124:136], place)
-        content = place + _BLOCK
-        if kind in (_GNU_NAME, _PAX):
-            if length > min(_LONGEST_NAME, size - content):
-                raise DamagedTarError(f"a broken header at byte {place:,}")
-            said = os.pread(handle, length, content)
-            if kind == _PAX:
-                name, true_size = _read_pax(said, name, place)
+    reader = _Reader(handle, size)
+    place: int | None = 0
+    while place is not None:
+        try:
+            yield from reader.members(place)
+            place = reader.place + _BLOCK
+            found = _next_header(handle, place, size)
+            if found is not None:
+                damage.append(f"an end mark at byte {reader.place:,}, and more after it")
+        except DamagedTarError as error:
+            damage.append(str(error))
+            found = _next_header(handle, reader.place + _BLOCK, size)
+        place = found
+
+
+class _Reader:
+    """Goes from header to header; `place` is where it stands."""
+
+    def __init__(self, handle: int, size: int) -> None:
+        self.handle, self.size = handle, size
+        self.place = 0
+        self._buffer, self._start = b"", 0
+
+    def members(self, place: int) -> Iterator[Member]:
+        """Yield the files from a header on, up to the end mark.
+
+        Raises:
+            DamagedTarError: a header is broken, a member leaves the file, or the end mark is missing.
+        """
+        self.place = place
+        name, true_size = None, None
+        while (header := self._header()) != _ZEROS:
+            kind, length = header[156:157], _number(header[124:136], self.place)
+            content = self.place + _BLOCK
+            if kind in (_GNU_NAME, _PAX):
+                if length > min(_LONGEST_NAME, self.size - content):
+                    raise DamagedTarError(f"a broken header at byte {self.place:,}")
+                said = os.pread(self.handle, length, content)
+                if kind == _PAX:
+                    name, true_size = _read_pax(said, name, self.place)
+                else:
+                    name = _text(said)
             else:
-                name = _text(said)
-        else:
-            length = length if true_size is None else true_size
-            if length > size - content:
-                raise DamagedTarError("unexpected end of data")
-            if kind in _FILES:
-                yield Member(name or _name(header), content, length)
-            name, true_size = None, None
-        place = content + -(-length // _BLOCK) * _BLOCK
+                length = length if true_size is None else true_size
+                if length > self.size - content:
+                    raise DamagedTarError("unexpected end of data")
+                if kind in _FILES:
+                    yield Member(name or _name(header), content, length)
+                name, true_size = None, None
+            self.place = content + -(-length // _BLOCK) * _BLOCK
+
+    def _header(self) -> bytes:
+        if not self._start <= self.place <= self._start + len(self._buffer) - _BLOCK:
+            self._buffer, self._start = os.pread(self.handle, _AHEAD, self.place), self.place
+        header = self._buffer[self.place - self._start : self.place - self._start + _BLOCK]
+        if len(header) < _BLOCK:
+            raise DamagedTarError("no end mark: the file is cut short" if self.size else "the file is empty")
+        if header != _ZEROS:
+            _check_sum(header, self.place)
+        return header
+
+
+def _next_header(handle: int, place: int, size: int) -> int | None:
+    """Return where the first sound header from a place on is; None if there is none."""
+    while place < size:
+        data = os.pread(handle, _SEARCHED, place)
+        found = data.find(_MAGIC)
+        while found >= 0:
+            start = found - _MAGIC_AT
+            if start >= 0 and start % _BLOCK == 0 and _is_header(data[start : start + _BLOCK]):
+                return place + start
+            found = data.find(_MAGIC, found + 1)
+        place += _SEARCHED
+    return None
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        _check_sum(block, 0)
+    except DamagedTarError:
+        return False
+    return len(block) == _BLOCK
 
 
 def _check_sum(header: bytes, place: int) -> None:

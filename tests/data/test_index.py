@@ -59,6 +59,14 @@ def test_a_name_that_comes_twice_begins_a_second_sample(tmp_path: Path):
     ]  # fmt: skip
 
 
+def test_tars_one_after_the_other_are_read_to_the_end(tmp_path: Path):
+    path = tmp_path / "s.tar"
+    path.write_bytes(tar_bytes(sample("1")) + tar_bytes(sample("2")))
+    index = ShardIndex.scan(path)
+    assert index.keys.to_pylist() == ["1", "2"]
+    assert index.problem == "an end mark at byte 2,560, and more after it"
+
+
 def test_partners_may_lie_apart(tmp_path: Path):
     path = tmp_path / "s.tar"
     path.write_bytes(tar_bytes([("a.jpg", b"1"), ("b.jpg", b"2"), ("b.txt", b"3"), ("a.txt", b"4")]))
