@@ -34,9 +34,13 @@ class ProbeResult:
 def extract_features(
     embed: Callable[[torch.Tensor], torch.Tensor], images: LabelledImages, size: int, device: torch.device, workers: int
 ) -> np.ndarray:
-    """Features float32 [P, D] of all pictures, in their order."""
+    """Features float32 [P, D] of all pictures, in their order.
+
+    They are made in full precision, also where a run evaluates under autocast: every probe is to find the same.
+    """
     batches = images.batches(size, workers=workers)
-    return torch.cat([embed(batch["images"].to(device)).float().cpu() for batch in batches]).numpy()
+    with torch.autocast(device.type, enabled=False):
+        return torch.cat([embed(batch["images"].to(device)).float().cpu() for batch in batches]).numpy()
 
 
 def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> ProbeResult:

@@ -138,6 +138,14 @@ def test_probe_of_an_objective(glyphs, coloured):
     assert dict(probe_evaluator(coloured, CPU, 0)(objective)) == {"probe_accuracy": 1.0}
 
 
+def test_features_are_in_full_precision_whatever_the_run_evaluates_in(glyphs, coloured):
+    objective = tiny.build(tiny.config("categorical", glyphs)).eval()
+    pictures = open_labelled(coloured / "train")
+    expected = extract_features(objective.embed, pictures, tiny.SIZE, CPU, workers=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert np.array_equal(extract_features(objective.embed, pictures, tiny.SIZE, CPU, workers=0), expected)
+
+
 def test_glyphs_probe_set_of_two_pictures_a_class(glyphs):
     objective = tiny.build(tiny.config("categorical", glyphs)).eval()
     result = probe(objective, glyphs / "probe", CPU)
