@@ -119,6 +119,12 @@ def test_without_shuffling_pictures_lie_in_the_order_of_their_paths(folder):
     assert paths == sorted(paths)
 
 
+def test_the_home_folder_may_be_written_as_a_tilde(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    (folder.parent / "t.csv").write_text("image,caption\n7.jpg,a dog\n")
+    assert pack(packing(folder, data="~/in", captions="~/t.csv", max_bad=1.0)).samples == 1
+
+
 def test_lines_of_a_text_are_captions(folder):
     (folder / "a" / "0.txt").write_bytes(b"\xef\xbb\xbf  a d\xffg\r\n\n a cat \n")
     packed = pack(packing(folder))

@@ -65,10 +65,9 @@ def pack(config: PackConfig, progress: Callable[[int, int, int | None], None] | 
             pictures have no caption or cannot be read.
     """
     _check(config)
-    inventory = take_inventory(
-        Path(config.data), Path(config.captions) if config.captions else None, config.image_key, config.caption_key
-    )
-    out = Path(config.out)
+    folder, out = Path(config.data).expanduser(), Path(config.out)
+    captions = Path(config.captions).expanduser() if config.captions else None
+    inventory = take_inventory(folder, captions, config.image_key, config.caption_key)
     jobs = _plan(inventory.candidates, out, config)
     with locked(out, "packs into"):
         journal = Journal.open(out, _made(inventory, config))
@@ -77,7 +76,7 @@ def pack(config: PackConfig, progress: Callable[[int, int, int | None], None] | 
         todo = [job for job in jobs if job.path.name not in journal.records]
         try:
             judge.judge()
-            _pack_all(ShardPacker(Path(config.data), config.size), todo, config.workers, journal, judge, progress)
+            _pack_all(ShardPacker(folder, config.size), todo, config.workers, journal, judge, progress)
         finally:
             _write_skipped(out / SKIPPED, judge.skipped)
         journal.write()
