@@ -36,7 +36,7 @@ TEXT_OPTIONS = [f"{key}={value}" for key, value in TEXT.items()]
 def vocabulary_file(glyphs: Path) -> Path:
     """Every synset of the tiny data set's captions."""
     extractor = SynsetExtractor()
-    corpus = count_files(str(glyphs / "train-*.tar"), extractor, caption_key="json.captions", captions="all", tau=1)
+    corpus = count_files(str(glyphs / "train-*.tar"), extractor, caption_key="json.captions", captions="all")
     path = glyphs.parent / f"{glyphs.name}-vocabulary.tsv"
     make_vocabulary(corpus, extractor, 1, "tiny").save(path)
     return path

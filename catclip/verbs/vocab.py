@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from catclip.captions.counting.corpus import CorpusCounts
-from catclip.captions.counting.counter import TAUS, count_files, whole_vocabulary
+from catclip.captions.counting.counter import count_files, whole_vocabulary
 from catclip.captions.counting.journal import Journal
 from catclip.captions.extract import SynsetExtractor
 from catclip.captions.prune import check_options
 from catclip.captions.sources import describe
+from catclip.captions.vocabulary import Vocabulary
 from catclip.errors import STOPPED_EARLY, UserError
 from catclip.files import writing
 from catclip.verbs.progress import file_progress
@@ -23,6 +24,10 @@ from catclip.verbs.vocab_summary import summary, write_report
 
 if TYPE_CHECKING:
     from catclip.config import VocabConfig
+
+
+class EmptyVocabularyError(UserError):
+    """Pruning leaves no labels, though there are counts."""
 
 
 def run(config: VocabConfig) -> None:
@@ -39,13 +44,7 @@ def run(config: VocabConfig) -> None:
     with signals_raised(), Journal(out.with_name(f"{out.name}.parts")) as journal:
         try:
             corpus = _count_with_progress(console, config, extractor, journal)
-            vocabulary = whole_vocabulary(corpus, extractor, describe(config.data.sources)).prune(
-                config.tau,
-                how=config.prune,
-                top_k=config.top_k,
-                min_depth=config.min_depth,
-                exclude=config.exclude,
-            )
+            vocabulary = _make_vocabulary(corpus, extractor, config, journal)
             beside = write_report(corpus, vocabulary, out)
             with writing(out):
                 vocabulary.save(out)
@@ -53,6 +52,8 @@ def run(config: VocabConfig) -> None:
         except Stopped as stop:
             print(f"Stopped by {stop}. {_kept(journal)}", file=sys.stderr)
             sys.exit(STOPPED_EARLY)
+        except EmptyVocabularyError:
+            raise
         except UserError as error:
             raise UserError(f"{error} {_kept(journal)}".rstrip()) from error
     console.print(summary(corpus, vocabulary))
@@ -60,6 +61,26 @@ def run(config: VocabConfig) -> None:
     picture, page = beside
     console.print(f"\nWrote {len(vocabulary):,} labels to {out} in {seconds:.1f} s.", markup=False)
     console.print(f"{picture} shows what pruning does; {page} is a page to search the labels in.", markup=False)
+
+
+def _make_vocabulary(
+    corpus: CorpusCounts, extractor: SynsetExtractor, config: VocabConfig, journal: Journal
+) -> Vocabulary:
+    if not corpus.counts:
+        journal.remove()  # nothing that another run could use
+    whole = whole_vocabulary(corpus, extractor, describe(config.data.sources))
+    try:
+        return whole.prune(
+            config.tau,
+            how=config.prune,
+            top_k=config.top_k,
+            min_depth=config.min_depth,
+            exclude=config.exclude,
+        )
+    except UserError as error:
+        raise EmptyVocabularyError(
+            f"{error} What was counted is kept in {journal.folder}: so changed, the command counts nothing again."
+        ) from error
 
 
 def _kept(journal: Journal) -> str:
@@ -79,7 +100,6 @@ def _count_with_progress(
             extractor,
             caption_key=config.data.caption_key,
             captions=config.data.captions,
-            tau=max(*TAUS, config.tau),
             workers=config.workers,
             progress=progress,
             journal=journal,

@@ -28,9 +28,9 @@ _BATCH = 8192  # captions
 Progress = Callable[[int, int, int | None], None]
 
 
-def count(captions: Iterable[str], extractor: SynsetExtractor, tau: int = max(TAUS)) -> CorpusCounts:
+def count(captions: Iterable[str], extractor: SynsetExtractor) -> CorpusCounts:
     """Count the synsets of captions, holding one batch of them at a time."""
-    corpus = CorpusCounts(extractor.synsets, tau)
+    corpus = CorpusCounts(extractor.synsets)
     captions = iter(captions)
     while batch := list(islice(captions, _BATCH)):
         column, skipped, _ = present(from_python(batch), "empty caption")
@@ -45,7 +45,6 @@ def count_files(
     *,
     caption_key: str | None = None,
     captions: str = "first",
-    tau: int = max(TAUS),
     workers: int | str | None = 1,
     progress: Progress | None = None,
     journal: Journal | None = None,
@@ -58,7 +57,6 @@ def count_files(
         caption_key: column or key of the captions; None finds the usual ones.
         captions: of a sample's list of captions count the ``first`` only, or each (``all``; ``sample``, which trains on
             each in turn, counts each too).
-        tau: make `CorpusCounts.coverage` known up to this threshold.
         workers: processes, each of which counts parts of files; None for one a core; ``ray`` for a Ray cluster.
         progress: is told of captions and bytes as they are counted.
         journal: keeps what is counted; what it has kept before is not counted again.
@@ -70,8 +68,8 @@ def count_files(
     check_choice("data.captions", captions, CAPTION_MODES)
     processes = _processes(workers)
     parts, unit = divide(weighted_files(sources), _part_size(extractor))
-    counting = Counting(extractor, caption_key, captions == "first", tau, unit)
-    corpus = CorpusCounts(extractor.synsets, tau, unit)
+    counting = Counting(extractor, caption_key, captions == "first", unit)
+    corpus = CorpusCounts(extractor.synsets, unit)
     fingerprints = counting.fingerprints(parts)
     done = journal.restore(fingerprints, corpus) if journal else set()
     left = [(part, key) for part, key in zip(parts, fingerprints, strict=True) if key not in done]

@@ -19,7 +19,8 @@ _MERGED = "merged.npz"
 class Journal:
     """The counts of the parts that are done, in files that each are complete or absent; and a lock on their folder.
 
-    A context manager. The folder is made and locked by `restore`, and stays, unlocked, until some journal's `remove`.
+    A context manager. The folder is made and locked by `restore`, and stays, unlocked, until some journal's `remove`;
+    but if there is nothing in it, it goes at once.
 
     Raises:
         UserError: by all methods, where the folder cannot be written.
@@ -28,12 +29,16 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._done: set[str] = set()
+        self._is_mine = False  # the lock
         self._lock = ExitStack()
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._is_mine and not self._done:
+            with suppress(OSError):  # someone else's file is in it, or it is gone
+                self.folder.rmdir()
         self._lock.close()
 
     @property
@@ -54,6 +59,7 @@ class Journal:
         """
         wanted = set(wanted)
         self._lock.enter_context(locked(self.folder, "counts into"))
+        self._is_mine = True
         with writing(self.folder):
             kept = {path: _read(path, corpus.synsets) for path in self._files()}
             intact = all(counted and parts <= wanted for parts, counted in kept.values())
@@ -80,6 +86,7 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the folder, when its counts are needed no more."""
+        self._done.clear()
         with writing(self.folder):
             for path in [*self._files(), *self.folder.glob(".*.partial")]:
                 path.unlink()

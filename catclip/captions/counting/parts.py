@@ -135,14 +135,12 @@ class Counting:
         extractor: gives their labels.
         caption_key: column or key of the captions; None finds the usual ones.
         first_only: of a list of captions count the first only.
-        tau: make `CorpusCounts.coverage` known up to this threshold.
         unit: of the weights.
     """
 
     extractor: SynsetExtractor
     caption_key: str | None
     first_only: bool
-    tau: int
     unit: int
     _settled: Settled = field(init=False, repr=False)
 
@@ -160,7 +158,7 @@ class Counting:
             lexicon_version(),
             _code_version(),
         ]
-        settings = [labelling, self.caption_key, self.first_only, self.tau, self.unit]
+        settings = [labelling, self.caption_key, self.first_only, self.unit]
         return [hashlib.sha256(json.dumps([settings, part]).encode()).hexdigest()[:32] for part in parts]
 
     def count(self, part: Part, progress: PartProgress | None = None) -> CorpusCounts:
@@ -169,7 +167,7 @@ class Counting:
         Raises:
             UserError: one of its files cannot be read as captions.
         """
-        corpus = CorpusCounts(self.extractor.synsets, self.tau, self.unit, self._settled)
+        corpus = CorpusCounts(self.extractor.synsets, self.unit, self._settled)
         for piece in part:
             rest = piece.size or 0
             for captions, size in self._count_piece(piece, corpus):

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catclip.captions.counting import examples, rare
+from catclip.captions.counting import examples, sample
 from catclip.captions.counting.corpus import MOST_LABELS, CorpusCounts
 from catclip.captions.counting.examples import EXAMPLES, caption_keys
 from catclip.captions.extract import ColumnLabels
 
 SYNSETS = [f"n{i:08d}" for i in range(6)]
-TAU, UNIT = 6, 4
+UNIT = 4
 
 
 def column(captions: list[list[int]]) -> ColumnLabels:
@@ -27,7 +27,7 @@ def column(captions: list[list[int]]) -> ColumnLabels:
 
 def counted(captions: list[list[int]], weight: int, first_key: int) -> CorpusCounts:
     """Captions that are called by their keys, in two columns."""
-    corpus = CorpusCounts(SYNSETS, TAU, UNIT)
+    corpus = CorpusCounts(SYNSETS, UNIT)
     half = len(captions) // 2
     for start, part in ((0, captions[:half]), (half, captions[half:])):
         keys = caption_keys(7, first_key + start, len(part))
@@ -47,10 +47,10 @@ PART = st.tuples(st.lists(LABELS, max_size=12), st.integers(1, 9))
 @given(st.lists(PART, min_size=1, max_size=5), st.randoms(use_true_random=False), st.integers(1, 8))
 def test_counts_equal_a_second_pass_in_any_order(parts, random, least):
     firsts = np.cumsum([0, *(len(captions) for captions, _ in parts)]).tolist()
-    with patch.object(rare, "_LEAST_TO_SWEEP", least), patch.object(examples, "_LEAST_TO_SORT", least):
+    with patch.object(examples, "_LEAST_TO_SORT", least):
         counts = [counted(*part, first) for part, first in zip(parts, firsts, strict=False)]
         random.shuffle(counts)
-        corpus = CorpusCounts(SYNSETS, TAU, UNIT)
+        corpus = CorpusCounts(SYNSETS, UNIT)
         for part in counts:
             corpus.merge(through_a_file(part) if random.random() < 0.5 else part)
 
@@ -64,7 +64,7 @@ def test_counts_equal_a_second_pass_in_any_order(parts, random, least):
     assert corpus.counts == totals
     assert corpus.captions == half_up(everything)
     assert corpus.labelled == half_up(sum(weight for labels, weight in captions if labels))
-    for tau in range(1, TAU + 1):
+    for tau in range(1, 8):
         assert corpus.size(tau) == sum(total >= tau for total in totals.values())
         covered = sum(weight for labels, weight in captions if any(totals.get(SYNSETS[i], 0) >= tau for i in labels))
         assert corpus.coverage(tau) == pytest.approx(float(covered / everything) if everything else 0)
@@ -83,7 +83,7 @@ def through_a_file(corpus: CorpusCounts) -> CorpusCounts:
 
 
 def test_captions_by_their_number_of_labels():
-    corpus = CorpusCounts(SYNSETS, TAU)
+    corpus = CorpusCounts(SYNSETS)
     corpus.add(pa.array(["x"] * 5), column([[], [0], [0, 0], [1, 2], [3] * 100]))
     assert corpus.lengths[:3].tolist() == [1, 1, 2]
     assert corpus.lengths[MOST_LABELS] == 1
@@ -91,33 +91,34 @@ def test_captions_by_their_number_of_labels():
 
 
 def test_skips_are_not_weighted():
-    corpus = CorpusCounts(SYNSETS, TAU, UNIT)
+    corpus = CorpusCounts(SYNSETS, UNIT)
     corpus.skipped["no caption"] = 3
     corpus.merge(through_a_file(corpus))
     assert corpus.skipped == {"no caption": 6}
 
 
-def test_what_is_kept_of_rare_captions_is_bounded():
+def test_what_is_kept_of_captions_is_bounded():
     """100 million captions must not be kept because a few labels are rare."""
     rng = np.random.default_rng(0)
-    corpus = CorpusCounts(SYNSETS, 50)
-    with patch.object(rare, "_LEAST_TO_SWEEP", 100):
-        for _ in range(200):
+    corpus = CorpusCounts(SYNSETS)
+    with patch.object(sample, "SIZE", 100):
+        for turn in range(200):
             labels = column([[int(label)] for label in rng.choice(6, 100, p=[0.6, 0.3, 0.05, 0.04, 0.0099, 0.0001])])
-            corpus.add(pa.array(["x"] * 100), labels, keys=caption_keys(1, 0, 100))
+            corpus.add(pa.array(["x"] * 100), labels, keys=caption_keys(1, 100 * turn, 100))
+        arrays = corpus.arrays()
     assert corpus.captions == 20_000
-    assert len(corpus.rare) < 300
+    assert max(array.size for array in arrays.values()) < 300
     assert all(len(corpus.examples_of(wnid)) <= EXAMPLES for wnid in SYNSETS)
 
 
 def test_long_examples_are_cut_off():
-    corpus = CorpusCounts(SYNSETS, TAU)
+    corpus = CorpusCounts(SYNSETS)
     corpus.add(pa.array(["ä" * 1000]), column([[2, 2]]), keys=caption_keys(1, 0, 1))
     assert corpus.examples_of(SYNSETS[2]) == ["ä" * examples.LONGEST]
     assert corpus.examples_of(SYNSETS[1]) == []
 
 
 def test_same_texts_are_one_example():
-    corpus = CorpusCounts(SYNSETS, TAU)
+    corpus = CorpusCounts(SYNSETS)
     corpus.add(pa.array(["a dog"] * 5), column([[2]] * 5), keys=caption_keys(1, 0, 5))
     assert corpus.examples_of(SYNSETS[2]) == ["a dog"]

@@ -40,14 +40,13 @@ def test_count(extractor):
     assert corpus.skipped == {"empty caption": 1}
 
 
-@pytest.mark.parametrize("limit", [2, 3, 500])
-def test_coverage_equals_a_second_pass(shared, extractor, limit):
+def test_coverage_equals_a_second_pass(shared, extractor):
     captions = (shared / "data/text/cc3m_val.txt").read_text(encoding="utf-8").splitlines()[:2000]
     labels = extractor.extract_many(captions)
-    corpus = count(captions, extractor, tau=limit)
+    corpus = count(captions, extractor)
     totals = Counter(wnid for wnids in labels for wnid in wnids)
     assert corpus.counts == totals
-    for tau in {1, 2, limit}:
+    for tau in (1, 2, 3, 500, 100_000):
         covered = sum(any(totals[wnid] >= tau for wnid in wnids) for wnids in labels)
         assert corpus.coverage(tau) == pytest.approx(covered / len(captions))
         assert corpus.size(tau) == sum(n >= tau for n in totals.values())
@@ -141,13 +140,27 @@ def test_verb_takes_weights(files, tmp_path):
     assert vocabulary.metadata["created_from"] == f"{files[0]} (weight 2.5) {files[1]}"
 
 
-def test_verb_keeps_what_it_counted_until_it_is_written(files, tmp_path):
+def test_verb_keeps_what_it_counted_for_another_tau(files, tmp_path, monkeypatch):
     out = tmp_path / "vocab.tsv"
-    with pytest.raises(UserError, match=r"leaves no labels.*What was counted is kept in .*vocab\.tsv\.parts"):
-        run(config(files, out, tau=400))
-    assert (tmp_path / "vocab.tsv.parts").is_dir()
-    run(config(files, out))
+    kept = r"leaves no labels.*is 10\. What was counted is kept in .*vocab\.tsv\.parts: so changed, the command counts"
+    for tau in (100_000, 700, 400):
+        with pytest.raises(UserError, match=kept):
+            run(config(files, out, tau=tau))
+        assert list((tmp_path / "vocab.tsv.parts").glob("*.npz"))
+        # With another tau nothing is labelled again.
+        monkeypatch.setattr(SynsetExtractor, "label_column", lambda *_: pytest.fail("counted again"))
+    run(config(files, out, tau=10))
     assert not (tmp_path / "vocab.tsv.parts").exists()
+
+
+def test_verb_keeps_nothing_that_is_of_no_use(files, tmp_path):
+    (tmp_path / "numbers.txt").write_text("9.99\n" * 9)
+    with pytest.raises(UserError, match=r"None of the 9 captions gave a label; is data\.caption_key right\?$"):
+        run(config(str(tmp_path / "numbers.txt"), tmp_path / "vocab.tsv"))
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"has no column"):
+        run(config(str(tmp_path / "a.csv"), tmp_path / "vocab.tsv"))
+    assert not list(tmp_path.glob("vocab.tsv*"))
 
 
 def test_verb_never_overwrites(files, tmp_path):

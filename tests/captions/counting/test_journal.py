@@ -7,6 +7,7 @@ import pytest
 
 from catclip.captions import SynsetExtractor
 from catclip.captions.counting import journal
+from catclip.captions.counting.corpus import CorpusCounts
 from catclip.captions.counting.counter import count_files
 from catclip.captions.counting.journal import Journal
 from catclip.errors import UserError
@@ -119,6 +120,21 @@ def test_one_journal_at_a_time(sources, extractor, tmp_path):
         with pytest.raises(UserError, match=r"Another process counts into .*parts\. Wait for it"):
             count(sources, extractor, folder)
     assert count(sources, extractor, folder)[1] == 0
+
+
+def test_a_count_that_fails_leaves_no_empty_folder(sources, extractor, tmp_path):
+    folder = tmp_path / "parts"
+    (tmp_path / "00.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="has no column"):
+        count(f"{tmp_path}/00.csv", extractor, folder)
+    assert not folder.exists()
+    with Journal(folder) as first:
+        count_files(sources, extractor, journal=first)
+        first.remove()
+        first.restore(["x"], CorpusCounts(extractor.synsets))  # now it counts there, and has nothing yet
+        with pytest.raises(UserError, match="Another process"):
+            count(sources, extractor, folder)
+        assert folder.is_dir()
 
 
 def test_a_removed_folder_leaves_nothing_behind(sources, extractor, tmp_path):

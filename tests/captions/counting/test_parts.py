@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catclip.captions import SynsetExtractor
-from catclip.captions.counting import parts, rare, sample
+from catclip.captions.counting import parts, sample
 from catclip.captions.counting.corpus import CorpusCounts
 from catclip.captions.counting.counter import count_files
 from catclip.captions.counting.parts import Counting, divide, part_size
@@ -43,8 +43,8 @@ def test_counts_are_those_of_a_plain_loop(tmp_path_factory, extractor, corpus_fi
         path.write_bytes(COMPRESSIONS[compression](file_of(captions, form)))
         sources.append({"path": str(path), "weight": weight})
         labelled += [(extractor(caption), Fraction(weight)) for caption in captions]
-    with patch("catclip.captions.counting.counter.PART_SIZE", size), patch.object(rare, "_LEAST_TO_SWEEP", 1):
-        corpus = count_files(sources, extractor, tau=4)
+    with patch("catclip.captions.counting.counter.PART_SIZE", size):
+        corpus = count_files(sources, extractor)
 
     totals = Counter()
     for wnids, weight in labelled:
@@ -61,24 +61,24 @@ def test_counts_are_those_of_a_plain_loop(tmp_path_factory, extractor, corpus_fi
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(CAPTIONS, min_size=2, max_size=6), st.integers(1, 6))
-def test_what_later_parts_leave_out_is_not_missed(tmp_path_factory, extractor, corpus_files, tau):
+@given(st.lists(CAPTIONS, min_size=2, max_size=6))
+def test_what_later_parts_leave_out_is_not_missed(tmp_path_factory, extractor, corpus_files):
     """Parts counted by one process, and each by a process of its own."""
     folder = tmp_path_factory.mktemp("corpus")
     for i, captions in enumerate(corpus_files):
         (folder / f"{i}.txt").write_bytes(file_of(captions, "txt"))
     divided = [divide([file])[0][0] for file in weighted_files(f"{folder}/*.txt")]
-    with patch.object(rare, "_LEAST_TO_SWEEP", 1), patch.object(sample, "SIZE", 10):
-        one, many = (CorpusCounts(extractor.synsets, tau) for _ in range(2))
-        process = Counting(extractor, None, True, tau, 1)
+    with patch.object(sample, "SIZE", 10):
+        one, many = (CorpusCounts(extractor.synsets) for _ in range(2))
+        process = Counting(extractor, None, True, 1)
         for part in divided:
             one.merge(process.count(part))
-            many.merge(Counting(extractor, None, True, tau, 1).count(part))
+            many.merge(Counting(extractor, None, True, 1).count(part))
         kept = [sorted(corpus.sample.arrays()["sample_keys"].tolist()) for corpus in (one, many)]
         assert kept[0] == kept[1]
         assert one.sample.complete == many.sample.complete
     assert one.counts == many.counts
-    for threshold in range(1, tau + 1):
+    for threshold in range(1, 7):
         assert one.coverage(threshold) == many.coverage(threshold)
     for wnid in one.counts:
         assert one.examples_of(wnid) == many.examples_of(wnid) != []
@@ -127,9 +127,9 @@ def test_fingerprints_change_with_all_that_matters(tmp_path, extractor):
     path.write_text("a dog\n" * 100)
     seen = set()
 
-    def look(extractor=extractor, weight=Fraction(1), size=1000, key=None, first_only=True, tau=5):
+    def look(extractor=extractor, weight=Fraction(1), size=1000, key=None, first_only=True):
         divided, unit = divide([WeightedFile(str(path), weight)], size)
-        return Counting(extractor, key, first_only, tau, unit).fingerprints(divided)[0]
+        return Counting(extractor, key, first_only, unit).fingerprints(divided)[0]
 
     def changed(fingerprint):
         seen.add(fingerprint)
@@ -145,16 +145,15 @@ def test_fingerprints_change_with_all_that_matters(tmp_path, extractor):
     assert changed(look(size=300)) == 7
     assert changed(look(key="alt")) == 8
     assert changed(look(first_only=False)) == 9
-    assert changed(look(tau=6)) == 10
     os.utime(path, ns=(1, 1))
-    assert changed(look()) == 11
+    assert changed(look()) == 10
     path.write_text("a cat\n" * 101)
     os.utime(path, ns=(1, 1))
-    assert changed(look()) == 12
+    assert changed(look()) == 11
     with patch.object(parts, "lexicon_version", lambda: "other"):
-        assert changed(look()) == 13
+        assert changed(look()) == 12
     with patch.object(parts, "_code_version", lambda: "other"):
-        assert changed(look()) == 14
+        assert changed(look()) == 13
 
 
 def test_fingerprints_know_all_code_that_labels_and_counts(tmp_path):
@@ -180,7 +179,7 @@ def test_fingerprints_know_the_model_of_a_tagger(tmp_path, shared, monkeypatch):
     divided, unit = divide([WeightedFile(str(path), Fraction(1))])
 
     def look(extractor):
-        return Counting(extractor, None, True, 5, unit).fingerprints(divided)[0]
+        return Counting(extractor, None, True, unit).fingerprints(divided)[0]
 
     spacy = f"spacy:{shared / 'spacy_model'}"
     assert look(SynsetExtractor(tagger=spacy)) == look(SynsetExtractor(tagger=spacy))

@@ -32,7 +32,7 @@ def captions(number: int, seed: int = 0) -> list[str]:
 def large_corpus(labels: int, tail: int) -> tuple[CorpusCounts, Vocabulary]:
     """A corpus of which tau=10 leaves `labels`, and `tail` synsets more; without captions."""
     wnids = load_lexicon().wnids()
-    corpus = CorpusCounts(wnids, 500)
+    corpus = CorpusCounts(wnids)
     ranks = np.random.default_rng(0).permutation(len(wnids))
     corpus.label_units = np.where(ranks < labels, 10 + 10_000_000 // (ranks + 1), np.where(ranks < labels + tail, 9, 0))
     corpus.length_units[1] = 1_000_000
