@@ -4,13 +4,14 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from catclip.captions.clean import SENTENCE_BREAKS, clean, published_clean, published_tokenize, tokenize
+from catclip.captions.columns.given import text_batches
 from catclip.captions.columns.labeller import ColumnLabeller, ColumnLabels
 from catclip.captions.lexicon import Lexicon, load_lexicon
 from catclip.captions.senses import Reading, Senses
@@ -99,12 +100,15 @@ class SynsetExtractor:
         return next(self.stream([caption]))
 
     def extract_many(self, captions: Iterable[str]) -> list[list[str]]:
-        """Return for each caption what calling the extractor gives."""
-        captions = iter(captions)
-        found: list[list[str]] = []
-        while batch := list(islice(captions, _BATCH)):
-            found += self._extract_batch(batch)
-        return found
+        """Return for each caption what calling the extractor gives; for one that is missing (None, NaN), nothing.
+
+        Args:
+            captions: a list, an iterator, or a column of pyarrow, polars, pandas or numpy.
+
+        Raises:
+            UserError: it is a single string, or something in it is no string.
+        """
+        return [labels for batch in text_batches(captions, _BATCH) for labels in self._extract_batch(batch)]
 
     def stream(self, captions: Iterable[str]) -> Iterator[list[str]]:
         """Yield for each caption what calling the extractor gives, holding no more than a batch of them."""
