@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from catclip.config import DataConfig
-from catclip.data.images import BadImageError, centre_crop, decode, random_resized_crop
+from catclip.data.images import BadImageError, held_out_picture, training_picture
 from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.stream import Stream
 from catclip.data.targets import Targets
@@ -76,11 +76,9 @@ class TrainingBatches(Dataset):
         try:
             data, captions = self.pairs.read(shard, row)
             watch.lap("reading")
-            # The smallest crop must still be resized down, or a JPEG decoded at a reduced scale would lose detail.
-            image = decode(data, at_least=int(self.size / self.scale[0] ** 0.5 * (4 / 3) ** 0.5) + 1)
+            picture = training_picture(data, self.size, self.scale, self.flip, rng)
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
-        picture = random_resized_crop(image, self.size, self.scale, self.flip, rng)
         watch.lap("pictures")
         annotation = self.pairs.annotation(shard, row, self.pairs.select(captions, rng))
         targets = [target(annotation, rng) for target in self.targets]
@@ -108,13 +106,13 @@ class HeldOutBatches(Dataset):
     def _sample(self, shard: int, row: int) -> Sample:
         try:
             data, captions = self.pairs.read(shard, row)
-            image = decode(data, at_least=self.size)
+            picture = held_out_picture(data, self.size)
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
         selected = captions[:1] if self.pairs.mode == "first" else captions
         annotation = self.pairs.annotation(shard, row, selected)
         targets = [target(annotation, cast(np.random.Generator, _FirstChoice())) for target in self.targets]
-        return self.pairs.key(shard, row), centre_crop(image, self.size), targets
+        return self.pairs.key(shard, row), picture, targets
 
 
 class _FirstChoice:

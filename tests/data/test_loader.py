@@ -148,16 +148,15 @@ def test_the_first_caption_alone_counts_by_default(training, tokens):
 
 
 def test_crops_are_as_configured_and_large_jpegs_keep_their_detail(tmp_path, tokens):
-    blocks = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    data = encode(Image.fromarray(blocks).resize((600, 400), Image.Resampling.NEAREST), "JPEG", quality=95)
+    blobs = np.random.default_rng(0).integers(0, 256, (10, 15, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(blobs).resize((600, 400), Image.Resampling.BICUBIC), "JPEG", quality=95)
     write_shard(tmp_path / "s.tar", sample("1", jpg=data))
     config = DataConfig(crop_scale=[0.3, 0.5], flip=False)
     made = training_batches(Pairs(str(tmp_path / "s.tar"), config), [tokens], config, 64, 4, 7)[0]["images"]
-    # Decoded at half size: at a quarter, the smallest crop would be smaller than what it is resized to.
-    half = Image.open(io.BytesIO(data)).resize((300, 200), Image.Resampling.BOX)
+    whole = Image.open(io.BytesIO(data))
     for position in range(4):
-        box = sample_crop(300, 200, (0.3, 0.5), np.random.default_rng((7, 4, position)))
-        expected = torch.from_numpy(np.asarray(half.resize((64, 64), Image.Resampling.BICUBIC, box=box)).copy())
+        box = sample_crop(600, 400, (0.3, 0.5), np.random.default_rng((7, 4, position)))
+        expected = torch.from_numpy(np.asarray(whole.resize((64, 64), Image.Resampling.BICUBIC, box=box)).copy())
         assert (made[position].permute(1, 2, 0).int() - expected.int()).abs().float().mean() < 3
 
 
