@@ -19,11 +19,13 @@ from catclip.verbs.training import check, pick_device, train
 
 def run(config: CompareConfig) -> None:
     """Compare, or go on comparing, into `config.run.out`, and print the table."""
-    compare(config, Console())
+    assert config.run.out is not None
+    console = Console()
+    show(compare(config, console), Path(config.run.out), console)
 
 
 def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
-    """Train every objective and write `compare.json` and `compare.png`; what is done already is only shown.
+    """Train every objective and write `compare.json` and `compare.png`; what is done already is only read.
 
     Returns:
         What `catclip.compare.results.collect` returns.
@@ -48,9 +50,13 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
         costs = measure_costs(configs)
         results = collect(train(configs, folders, label="comparing"), costs)
         _write(out, results)
+    return results
+
+
+def show(results: dict[str, Any], out: Path, console: Console) -> None:
+    """Print the table, and where the plot is."""
     console.print(table(results))
     console.print(f"Plot and figures: compare.png and compare.json in {out}", markup=False)
-    return results
 
 
 def single(config: CompareConfig, name: str) -> PretrainConfig:

@@ -17,7 +17,7 @@ from catclip.data.pairs import Pairs
 from catclip.objectives.categorical import Categorical
 from catclip.train.folder import load_objective
 from catclip.transfer.probe import probe
-from catclip.verbs.compare import compare
+from catclip.verbs.compare import compare, show
 from catclip.verbs.training import pick_device
 
 
@@ -36,7 +36,8 @@ def run(config: DemoConfig) -> None:
         _predict(config, out / "categorical", vocabulary, console)
     _step(console, 5, "A linear probe of the frozen backbones, read back from their checkpoints:")
     _probe(config, out, results, console)
-    console.print(f"\nDone in {time.perf_counter() - start:.0f} s. The plot: [bold]{out / 'compare.png'}[/]")
+    _step(console, 6, f"Side by side, {time.perf_counter() - start:.0f} s after the start:")
+    show(results, out, console)
     console.print("Next, your own shards: `catclip vocab`, then `catclip pretrain`; see README.md.")
 
 
