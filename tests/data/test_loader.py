@@ -157,7 +157,7 @@ def test_crops_are_as_configured_and_large_jpegs_keep_their_detail(tmp_path, tok
     for position in range(4):
         box = sample_crop(600, 400, (0.3, 0.5), np.random.default_rng((7, 4, position)))
         expected = torch.from_numpy(np.asarray(whole.resize((64, 64), Image.Resampling.BICUBIC, box=box)).copy())
-        assert (made[position].permute(1, 2, 0).int() - expected.int()).abs().float().mean() < 3
+        assert (made[position].permute(1, 2, 0).int() - expected.int()).abs().float().mean() < 5
 
 
 def test_every_crop_of_a_picture_is_another(tmp_path, tokens):
