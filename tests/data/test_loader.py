@@ -153,11 +153,12 @@ def test_crops_are_as_configured_and_large_jpegs_keep_their_detail(tmp_path, tok
     write_shard(tmp_path / "s.tar", sample("1", jpg=data))
     config = DataConfig(crop_scale=[0.3, 0.5], flip=False)
     made = training_batches(Pairs(str(tmp_path / "s.tar"), config), [tokens], config, 64, 4, 7)[0]["images"]
+    # A crop begins on the grid of the reduced picture: up to half a pixel of the result beside its place.
     whole = Image.open(io.BytesIO(data))
     for position in range(4):
         box = sample_crop(600, 400, (0.3, 0.5), np.random.default_rng((7, 4, position)))
         expected = torch.from_numpy(np.asarray(whole.resize((64, 64), Image.Resampling.BICUBIC, box=box)).copy())
-        assert (made[position].permute(1, 2, 0).int() - expected.int()).abs().float().mean() < 5
+        assert (made[position].permute(1, 2, 0).int() - expected.int()).abs().float().mean() < 8
 
 
 def test_every_crop_of_a_picture_is_another(tmp_path, tokens):
