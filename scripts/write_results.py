@@ -5,23 +5,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from catclip.captions import Vocabulary
-from catclip.captions.counting.counter import count_files
+from write_vocabulary_table import vocabulary_table
+
 from catclip.train.folder import read_config
 from catclip.train.track import read_metrics
 
-TAUS = (5, 10, 20, 50)
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def vocabulary_rows(run: Path, config: dict) -> str:
-    """Size and coverage at each tau."""
-    data = config["data"]
-    extractor = Vocabulary.load(run / "vocab-5.tsv").extractor
-    corpus = count_files(data["sources"], extractor, caption_key=data["caption_key"], captions=data["captions"])
-    return "\n".join(
-        f"| {tau} | {len(Vocabulary.load(run / f'vocab-{tau}.tsv')):,} | {corpus.coverage(tau):.1%} |" for tau in TAUS
-    )
 
 
 def figure(results: dict, name: str, key: str, form: str = ".3f", scale: float = 1) -> str:
@@ -111,12 +100,10 @@ Commit: {environment["commit"][:9]}.
 
 ## Vocabulary
 
-    catclip vocab data.sources=DATA/flickr8k/train-{{00000..00005}}.tar \\
+    catclip vocab 'data.sources=DATA/flickr8k/train-{{00000..00005}}.tar' \\
         data.caption_key=json.captions data.captions=all tau=TAU
 
-| tau | labels | captions with a label |
-|---|---|---|
-{vocabulary_rows(run, config)}
+{vocabulary_table(data)}
 
 The rest of the page is at tau = 50.
 
@@ -124,8 +111,8 @@ The rest of the page is at tau = 50.
 
 `catclip compare` as in `scripts/run_flickr8k`: the backbone is `conf/backbone/vit_mini.yaml`, a ViT \
 192 wide × 6 deep
-at {config["backbone"]["image_size"]} px; batch {config["run"]["batch"]}, AdamW at {config["optim"]["lr"]:g}, \
-{config["run"]["precision"]}; the text tower is 192 × 6 over 32 tokens.
+behind a 7 × 7 convolution, at {config["backbone"]["image_size"]} px; batch {config["run"]["batch"]}, \
+AdamW at {config["optim"]["lr"]:g}, {config["run"]["precision"]}; the text tower is 192 × 6 over 32 tokens.
 
 | | categorical | contrastive | contrastive ÷ categorical |
 |---|---|---|---|
