@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catclip"
-BESIDE = {"config", "errors", "files", "paths"}
+BESIDE = {"config", "environment", "errors", "files", "paths"}
 MAY_IMPORT = {
     "captions": set(),
     "data": {"captions"},

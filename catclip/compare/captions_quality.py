@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from timm.data import ImageNetInfo
-
 from catclip.captions.clean import clean, published_clean, published_tokenize, tokenize
 from catclip.captions.explain import explain
 from catclip.captions.extract import SynsetExtractor
@@ -57,7 +55,14 @@ def imagenet_figures(extractor: SynsetExtractor) -> dict[str, float]:
 
     `imagenet_names`: the first of the names that timm lists, alone, gives the class's WNID and nothing else.
     `imagenet_reachable`: some lemma of the class's synset gives it in "a photo of a LEMMA."
+
+    Raises:
+        UserError: timm, which knows the classes, is not installed.
     """
+    try:
+        from timm.data import ImageNetInfo
+    except ImportError:
+        raise UserError("timm, which lists them, is not installed: pip install timm") from None
     info = ImageNetInfo()
     wnids = info.label_names()
     names = [info.index_to_description(index).partition(",")[0] for index in range(len(wnids))]

@@ -2,13 +2,8 @@
 
 import filecmp
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from yaml import YAMLError
 
-from catclip import __version__
 from catclip.config import BackboneConfig, PretrainConfig
+from catclip.environment import environment
 from catclip.errors import UserError, check_choice
 from catclip.files import write_atomically
 from catclip.objectives.base import Objective
@@ -30,7 +25,6 @@ from catclip.train.checkpoint import list_checkpoints
 # These may differ between the start of a run and its resumption: they do not change what is computed.
 _FREE = ("run.out", "run.name", "run.device", "run.keep", "run.checkpoint_every", "data.workers", "track.")
 _WRITTEN_FIRST = ("vocabulary.tsv", "environment.json")  # before config.yaml, whose presence means begun
-_PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "nltk", "hydra-core", "scikit-learn")
 
 
 class RunFolder:
@@ -151,48 +145,6 @@ def load_objective(path: str | Path, weights: str = "ema", device: torch.device 
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{file} cannot be loaded: {error}") from error
     return objective.to(device).eval()
-
-
-def environment() -> dict[str, Any]:
-    """What a measurement depends on: software, hardware, commit and command."""
-    versions = {"python": platform.python_version(), "catclip": __version__}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "command": " ".join(sys.argv),
-        "commit": _commit(),
-        "versions": versions,
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with a `+` when files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        git = ["git", "-C", str(here)]
-        # Installed into an environment that lies in another project's checkout, the commit would be that project's.
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed else "")
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

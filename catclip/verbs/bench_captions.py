@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from catclip.environment import environment
 from catclip.errors import UserError
 from catclip.files import write_atomically
-from catclip.train.folder import environment
 from catclip.verbs import bench_quality, bench_speed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(config: BenchCaptionsConfig) -> None:
     results = bench.measure(config, console)
     results["seconds"] = time.perf_counter() - start
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "environment.json", json.dumps(environment(), indent=1))
-    write_atomically(folder / "bench.json", json.dumps(results, indent=1))
+    text = json.dumps(results | {"environment": environment()}, indent=1)
+    write_atomically(folder / "bench.json", text)
     console.print(bench.table(results))
     console.print(f"Wrote {folder / 'bench.json'} in {results['seconds']:.0f} s.", markup=False, soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +11,7 @@ from catclip.captions.taggers import NltkTagger, SpacyTagger, Tagger
 from catclip.compare.captions_quality import (
     AT_MOST,
     TARGETS,
+    CocoClass,
     coco_figures,
     imagenet_figures,
     is_reached,
@@ -20,10 +20,8 @@ from catclip.compare.captions_quality import (
     noun_figures,
     read_coco,
 )
+from catclip.config import BenchCaptionsConfig
 from catclip.errors import UserError
-
-if TYPE_CHECKING:
-    from catclip.config import BenchCaptionsConfig
 
 CHECKS = {
     "noun_precision": "nouns: precision",
@@ -40,15 +38,20 @@ def measure(config: BenchCaptionsConfig, console: Console) -> dict[str, float]:
     """Measure what `config` gives the data for, and say what it does not."""
     captions = _held_out(config)
     models, missing = _models(config) if captions else ([], ["The first three rows need captions=FILE."])
-    classes = read_coco(Path(config.coco)) if config.coco else []
-    missing += [] if classes else ["The row of COCO's classes needs coco=FILE."]
+    classes = _coco(config)
+    missing += [] if classes else ["The row of COCO's classes needs coco=FILE: benchmarks/coco80.tsv of the sources."]
     for line in missing:
         console.print(line, markup=False, soft_wrap=True)
     results: dict[str, float] = {f"target.{key}": target for key, target in TARGETS.items()}
     extractors = make_extractors()
     for side, extractor in extractors.items():
-        figures = imagenet_figures(extractor) | (coco_figures(extractor, classes) if classes else {})
+        figures = coco_figures(extractor, classes) if classes else {}
         results |= {f"{side}.{key}": value for key, value in figures.items()}
+    try:
+        for side, extractor in extractors.items():
+            results |= {f"{side}.{key}": value for key, value in imagenet_figures(extractor).items()}
+    except UserError as error:
+        console.print(f"ImageNet's rows stay empty: {error}", markup=False, soft_wrap=True)
     if models:
         results |= {"captions": len(captions)} | noun_figures(captions, models)
         for side in ("published", "default"):
@@ -89,6 +92,13 @@ def _held_out(config: BenchCaptionsConfig) -> list[str]:
     if len(captions) < config.count:
         raise UserError(f"{path} has {len(captions):,} captions: count={config.count} of them cannot be judged.")
     return captions[-config.count :]
+
+
+def _coco(config: BenchCaptionsConfig) -> list[CocoClass]:
+    """COCO's classes; none where they are not asked for, or where the usual file is only in the sources."""
+    if config.coco is None or (config.coco == BenchCaptionsConfig.coco and not Path(config.coco).is_file()):
+        return []
+    return read_coco(Path(config.coco))
 
 
 def _models(config: BenchCaptionsConfig) -> tuple[list[Tagger], list[str]]:

@@ -10,10 +10,11 @@ from catclip.compare.report import plot, table
 from catclip.compare.results import collect
 from catclip.compare.step import first_batches, flops_per_image, peak_memory_bytes
 from catclip.config import CompareConfig, PretrainConfig
+from catclip.environment import environment
 from catclip.errors import UserError
 from catclip.files import write_atomically
 from catclip.train.checkpoint import list_checkpoints
-from catclip.train.folder import RunFolder, environment
+from catclip.train.folder import RunFolder
 from catclip.verbs.training import check, pick_device, train
 
 

@@ -6,9 +6,9 @@ from rich.table import Table
 from catclip.captions import SynsetExtractor
 from catclip.captions.lexicon import load_lexicon
 from catclip.config import DoctorConfig
+from catclip.environment import environment
 from catclip.errors import UserError
 from catclip.paths import CONF, VOCAB
-from catclip.train.folder import environment
 
 
 def run(config: DoctorConfig) -> None:
@@ -18,7 +18,8 @@ def run(config: DoctorConfig) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("versions", ", ".join(f"{name} {version}" for name, version in here["versions"].items()))
-    table.add_row("cpu", f"{here['cpu']}, {here['cores']} cores, {here['torch_threads']} torch threads")
+    threads = f"{here['torch_threads']} torch threads" if here["torch_threads"] else "no torch"
+    table.add_row("cpu", f"{here['cpu']}, {here['cores']} cores, {threads}")
     table.add_row("gpu", here["gpu"] or "none that torch can use")
     for tagger in ("lexicon", "nltk", "spacy", "none"):
         table.add_row(f"tagger {tagger}", _try_tagger(tagger))

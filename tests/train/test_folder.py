@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from catclip.environment import environment
 from catclip.errors import UserError
-from catclip.train.folder import RunFolder, environment, load_objective, read_config
+from catclip.train.folder import RunFolder, load_objective, read_config
 from catclip.verbs.training import train
 from tests import tiny
 from tests.tiny import assert_same

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,11 +45,13 @@ def captions(tmp_path):
     return str(file)
 
 
-def test_everything_is_measured_and_written(bench, shared, captions, tmp_path):
+def test_everything_is_measured_and_written(bench, shared, captions):
     import nltk
 
     nltk.data.path.insert(0, str(shared / "nltk_data"))
     results, said = bench(captions=captions, count=20, pipeline=str(shared / "spacy_model"))
+    environment = results.pop("environment")
+    assert {"commit", "versions", "cpu", "cores"} <= environment.keys()
     assert all(isinstance(value, (int, float)) for value in results.values())
     for key, target in TARGETS.items():
         assert results[f"target.{key}"] == target
@@ -62,16 +66,52 @@ def test_everything_is_measured_and_written(bench, shared, captions, tmp_path):
     assert rows["nouns: precision"][-3:] == ["≥", "98.0%", "100.0%"]
     assert rows["labels that are no nouns"][-3:] == ["≤", "4.0%", "0.0%"]
     assert rows["ImageNet: by first name"] == ["921", "921", "921", "≥", "900", "921"]
-    environment = json.loads((tmp_path / "out" / "environment.json").read_text())
-    assert "versions" in environment
 
 
 def test_rows_without_data_stay_empty_and_say_why(bench):
     results, said = bench(coco=None)
     assert "The first three rows need captions=FILE." in said
-    assert "The row of COCO's classes needs coco=FILE." in said
+    assert "The row of COCO's classes needs coco=FILE" in said
     assert not [key for key in results if "noun" in key and not key.startswith("target.")]
     assert re.search(r"nouns: recall +≥ 96.5% *\n", said)
+
+
+def test_outside_the_sources_only_the_row_of_coco_stays_empty(bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results, said = bench(coco=BenchCaptionsConfig.coco)
+    assert "The row of COCO's classes needs coco=FILE: benchmarks/coco80.tsv of the sources." in said
+    assert results["default.imagenet_names"] == 921
+    assert "default.coco_classes" not in results
+
+
+# As on a machine that has neither torch nor what needs it.
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "timm"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from catclip.config import BenchCaptionsConfig
+from catclip.compare import captions_speed
+from catclip.verbs import bench_captions
+captions_speed._FILE_SIZE = 50
+bench_captions.run(BenchCaptionsConfig(quality=True, out="quality"))
+bench_captions.run(BenchCaptionsConfig(captions="captions.txt", out="speed", rounds=1, slow=2, total=1))
+"""
+
+
+def test_everything_works_without_torch(tmp_path, captions):
+    (tmp_path / "captions.txt").write_text("a dog\n")
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "ImageNet's rows stay empty: timm, which lists them, is not installed: pip install timm" in done.stdout
+    for folder in ("quality", "speed"):
+        environment = json.loads((tmp_path / folder / "bench.json").read_text())["environment"]
+        assert environment["torch_threads"] is environment["gpu"] is None
+        assert environment["cores"] >= 1
 
 
 def test_a_missing_tagger_leaves_its_rows_empty_with_the_command(bench, captions, monkeypatch, tmp_path):
