@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from importlib import import_module
@@ -88,6 +89,7 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     name = verb.replace(" ", "_")
+    _check_given_once(arguments)
     _register_schema()
     # Flags first: Hydra's parser gives up at a flag that stands between two overrides.
     arguments = sorted(map(_quote_pattern, arguments), key=_is_override)
@@ -100,6 +102,17 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
         hydra.main(version_base="1.3", config_path=_config_path(name), config_name=name)(_task(name))()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, name, arguments)) from error
+
+
+def _check_given_once(arguments: list[str]) -> None:
+    """Refuse a key that is given twice: Hydra takes the last, as of a brace pattern that the shell has expanded."""
+    keys = Counter(each.partition("=")[0].lstrip("+~") for each in arguments if _is_override(each))
+    for key, times in keys.items():
+        if times > 1:
+            raise UserError(
+                f"{key} is given {times} times. Give it once; braces need quotes, or the shell makes several arguments "
+                f"of them: '{key}=…'."
+            )
 
 
 def _name_by_what_is_swept(arguments: list[str]) -> list[str]:

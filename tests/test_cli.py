@@ -95,8 +95,8 @@ def test_importing_the_command_line_imports_nothing_heavy():
     [
         (["pretrian"], "catclip has no verb 'pretrian'. Did you mean 'pretrain'? `catclip --help` lists them."),
         (["zzz"], "catclip has no verb 'zzz'. `catclip --help` lists them."),
-        (["data"], "Give one of: catclip data glyphs."),
-        (["data", "glpyhs"], "Give one of: catclip data glyphs."),
+        (["data"], "Give one of: catclip data glyphs"),
+        (["data", "glpyhs"], "Give one of: catclip data glyphs"),
         ([*PRETRAIN, "optim.rl=1"], "There is no key 'optim.rl'. Did you mean 'optim.lr'?"),
         ([*PRETRAIN, "run.batchsize=1"], "There is no key 'run.batchsize'. Did you mean 'run.batch'?"),
         ([*PRETRAIN, "data.souces=x"], "There is no key 'data.souces'. Did you mean 'data.sources'?"),
@@ -113,6 +113,8 @@ def test_importing_the_command_line_imports_nothing_heavy():
         (["probe", "model=nowhere", "data=x"], "nowhere is not a run folder: it has no config.yaml."),
         (["vocab", "data.sources=nowhere/*.tar"], "nowhere"),
         ([*PRETRAIN, "run.out=a(b"], "needs quotes of its own"),
+        ([*PRETRAIN, "data.sources=y.tar"], "data.sources is given 2 times. Give it once; braces need quotes"),
+        ([*PRETRAIN, "optim.lr=1", "++optim.lr=2", "-m"], "optim.lr is given 2 times."),
     ],
 )
 def test_wrong_input_is_said_in_a_line(catclip, arguments, said):
@@ -169,7 +171,7 @@ def test_shard_patterns_may_be_quoted_for_hydra_too(catclip, received):
 
 
 def test_lists_and_mappings_stay_what_they_are(catclip, received):
-    code, _, err = catclip(*PRETRAIN, "data.sources=[a-*.tar,b.tar]", "optim.betas=[0.8,0.9]",
+    code, _, err = catclip("pretrain", "run.steps=1", "data.sources=[a-*.tar,b.tar]", "optim.betas=[0.8,0.9]",
                            "+backbone.options={depth: 3}", "optim.ema=null")  # fmt: skip
     assert (code, err) == (0, "")
     (config,) = received
