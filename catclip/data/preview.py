@@ -14,7 +14,6 @@ from catclip.data.pairs import Annotation, Pairs
 from catclip.data.sheet import Tile, fitted
 from catclip.data.stream import Stream
 from catclip.data.targets import LabelTargets
-from catclip.errors import UserError
 
 _SIDE = 256  # pixels, about which a picture takes on the sheet
 _BATCHES = 16  # at the most, in which as many readable pictures as are wanted are looked for
@@ -43,9 +42,6 @@ def preview(config: DataConfig, size: int, seed: int, pictures: int) -> Preview:
     Raises:
         UserError: no shards, or a key that no sample has; the pictures cannot be read.
     """
-    for key, value, least in (("size", size, 1), ("pictures", pictures, 1), ("seed", seed, 0)):
-        if value < least:
-            raise UserError(f"{key}={value} must be at least {least}.")
     vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else None
     pairs = Pairs(config.sources, config)
     stream = Stream(pairs.order(seed, config.shuffle), pictures)

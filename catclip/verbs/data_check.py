@@ -14,9 +14,11 @@ from catclip.captions import Vocabulary
 from catclip.captions.sources import describe
 from catclip.data.checking import Checked, bad_lines, check, figures, index_shards, spread_samples
 from catclip.data.checking.tiles import stored_tile
+from catclip.data.pairs import Pairs
 from catclip.data.sheet import contact_sheet, save
 from catclip.files import write_atomically, writing
 from catclip.verbs.data_check_tables import caption_table, picture_table
+from catclip.verbs.limits import check_at_least
 from catclip.verbs.progress import file_progress
 
 if TYPE_CHECKING:
@@ -28,15 +30,20 @@ _LISTED = 8  # damaged shards on the console
 
 def run(config: DataCheckConfig) -> None:
     """Check what `config` names, write what was found, and sum it up."""
+    limits = {"size": (config.size, 1), "pictures": (config.pictures, 1), "seed": (config.seed, 0)}
+    check_at_least({**limits, "workers": (config.workers, 1)})
     console = Console(highlight=False, markup=False)
     out = Path(config.out or Path("runs") / "data_check" / time.strftime("%Y%m%d-%H%M%S"))
     vocabulary = Vocabulary.load(config.data.vocabulary) if config.data.vocabulary else None
     if config.index:
         number = index_shards(config.data.sources, config.workers)
         console.print(f"Wrote an index beside {_count(number, 'shard')}.")
+    pairs = Pairs(config.data.sources, config.data)
+    with writing(out):  # now, and not after an hour
+        out.mkdir(parents=True, exist_ok=True)
     with file_progress(console, "samples") as progress:
-        checked = check(config.data, config.size, config.workers, progress)
-    _write(config, checked, vocabulary, out)
+        checked = check(pairs, vocabulary, config.size, config.workers, progress)
+    _write(config, checked, out)
     _tell_samples(console, checked)
     if len(checked.tally.bad) < checked.tally.samples:
         console.print()
@@ -46,14 +53,13 @@ def run(config: DataCheckConfig) -> None:
     console.print(f"\nIn {out}: contact.png, check.json, bad.tsv", soft_wrap=True)
 
 
-def _write(config: DataCheckConfig, checked: Checked, vocabulary: Vocabulary | None, out: Path) -> None:
+def _write(config: DataCheckConfig, checked: Checked, out: Path) -> None:
     pairs = checked.pairs
     with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / "check.json", json.dumps(figures(checked), indent=2) + "\n")
         write_atomically(out / "bad.tsv", bad_lines(checked).encode("utf-8", "surrogateescape"))
     places = spread_samples(pairs, config.pictures, config.seed)
-    tiles = [stored_tile(pairs, vocabulary, place, _SIDE) for place in places]
+    tiles = [stored_tile(pairs, checked.vocabulary, place, _SIDE) for place in places]
     about = f"{len(tiles):,} of {_count(len(pairs), 'sample')} in {_count(len(pairs.shards), 'shard')}"
     sheet = contact_sheet(describe(config.data.sources), f"{about}, drawn with seed {config.seed}", tiles, _SIDE)
     save(sheet, out / "contact.png")
@@ -69,7 +75,7 @@ def _tell_samples(console: Console, checked: Checked) -> None:
     console.print("Keys: " + ", ".join(f"{key} ({number:,})" for key, number in keys))
     damaged = [(number, path) for number, path in enumerate(shards.paths) if path in shards.problems]
     for number, path in damaged[:_LISTED]:
-        console.print(f"{path}: {shards.problems[path]}; {_count(int(shards.counts[number]), 'sample')} before that.")
+        console.print(f"{path}: {shards.problems[path]}; it gives {_count(int(shards.counts[number]), 'sample')}.")
     if len(damaged) > _LISTED:
         console.print(f"{len(damaged) - _LISTED:,} more shards are damaged: check.json lists them.")
     if not tally.bad:

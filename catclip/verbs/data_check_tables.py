@@ -46,11 +46,11 @@ def caption_table(checked: Checked) -> Group:
     _add(table, "captions a sample", captions.per_sample, _whole)
     _add(table, "words a caption", captions.words, _whole)
     lines = [f"{captions.repeats.share:.1%} are repeats of another caption."]
-    if checked.labels is not None:
+    if checked.vocabulary:
         _add(table, "labels a caption", captions.labels, _whole)
         lines.append(
-            f"{1 - captions.unlabelled / number:.1%} have a label; "
-            f"{len(captions.seen):,} of the vocabulary's {checked.labels:,} labels are seen."
+            f"{1 - captions.labels.number_of(0) / number:.1%} have a label; "
+            f"{len(captions.seen):,} of the vocabulary's {len(checked.vocabulary):,} labels are seen."
         )
     return Group(Text(f"Captions: {number:,} under {checked.pairs.caption_key}", "bold"), table, " ".join(lines))
 

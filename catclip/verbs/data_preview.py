@@ -12,6 +12,7 @@ from catclip.captions.sources import describe
 from catclip.data.preview import preview
 from catclip.data.sheet import contact_sheet, save
 from catclip.errors import UserError
+from catclip.verbs.limits import check_at_least
 
 if TYPE_CHECKING:
     from catclip.config import DataPreviewConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def run(config: DataPreviewConfig) -> None:
     """Draw what `config` describes, and say where it is."""
+    check_at_least({"size": (config.size, 1), "pictures": (config.pictures, 1), "seed": (config.seed, 0)})
     console = Console(highlight=False, markup=False)
     out = Path(config.out or Path("runs") / "data_preview" / time.strftime("%Y%m%d-%H%M%S.png"))
     if out.suffix.lower() != ".png":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from catclip.data.checking.check import Checked
+from catclip.data.checking.checker import Checked
 from catclip.data.checking.spread import Spread
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
@@ -71,12 +71,11 @@ def _captions(checked: Checked) -> dict[str, Any]:
         **_spread("caption_words", captions.words),
         "repeated_captions_share": captions.repeats.share,
     }
-    if checked.labels is not None:
+    if checked.vocabulary:
         found |= {
             **_spread("labels_per_caption", captions.labels),
-            "unlabelled_captions": captions.unlabelled,
-            "labelled_captions_share": 1 - captions.unlabelled / max(1, captions.words.count),
-            "vocabulary_labels": checked.labels,
+            "labelled_captions_share": 1 - captions.labels.number_of(0) / max(1, captions.labels.count),
+            "vocabulary_labels": len(checked.vocabulary),
             "vocabulary_labels_seen": len(captions.seen),
         }
     return found

@@ -20,14 +20,14 @@ class Spread:
         self.count, self.total, self.least, self.most = 0, 0, 0, 0
         self._values = Counter[int]()
 
-    def add(self, value: int) -> None:
-        """Take in a value."""
+    def add(self, value: int, times: int = 1) -> None:
+        """Take in a value that occurs some times."""
         self.least = min(self.least, value) if self.count else value
         self.most = max(self.most, value)
-        self.count += 1
-        self.total += value
+        self.count += times
+        self.total += value * times
         step = max(0, value.bit_length() - _EXACT)
-        self._values[(value >> step << step) + (1 << step >> 1)] += 1
+        self._values[(value >> step << step) + (1 << step >> 1)] += times
 
     def update(self, other: "Spread") -> None:
         """Take in what another has seen."""
@@ -42,6 +42,11 @@ class Spread:
     def mean(self) -> float:
         """The mean; 0 where there are no values."""
         return self.total / max(1, self.count)
+
+    def number_of(self, value: int) -> int:
+        """Return how often a value below 1,024 occurs."""
+        assert value >> _EXACT == 0
+        return self._values[value]
 
     def quantile(self, share: float) -> int:
         """Return the smallest value that at least this share of the values do not exceed; 0 where there are none."""

@@ -60,7 +60,6 @@ class Captions:
         words: of a caption.
         repeats: captions that are those of other samples, letter for letter.
         labels: of a caption; empty without a vocabulary.
-        unlabelled: captions without a label.
         seen: label → captions.
     """
 
@@ -68,7 +67,6 @@ class Captions:
     words: Spread = field(default_factory=Spread)
     repeats: Repeats = field(default_factory=Repeats)
     labels: Spread = field(default_factory=Spread)
-    unlabelled: int = 0
     seen: Counter[int] = field(default_factory=Counter)
 
     def update(self, other: "Captions") -> None:
@@ -76,7 +74,6 @@ class Captions:
         self.words.update(other.words)
         self.repeats.update(other.repeats)
         self.labels.update(other.labels)
-        self.unlabelled += other.unlabelled
         self.seen.update(other.seen)
 
 

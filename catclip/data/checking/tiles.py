@@ -1,10 +1,7 @@
 """Samples as tiles of a contact sheet: the pictures as they are stored, whole."""
 
-import io
-
-from PIL import Image
-
 from catclip.captions import Vocabulary
+from catclip.data.checking.checker import UNDECODABLE, measure
 from catclip.data.images import BadImageError, decode
 from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.sheet import Tile, fitted
@@ -33,6 +30,6 @@ def stored_tile(pairs: Pairs, vocabulary: Vocabulary | None, place: tuple[int, i
     except BadSampleError as error:
         return Tile(None, key, str(error), captions, labels)
     except BadImageError:
-        return Tile(None, key, "picture cannot be decoded", captions, labels)
-    width, height = Image.open(io.BytesIO(data)).size
+        return Tile(None, key, UNDECODABLE, captions, labels)
+    _, width, height = measure(data)
     return Tile(picture, key, f"{width} × {height}", captions, labels)

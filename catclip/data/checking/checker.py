@@ -1,13 +1,16 @@
 """`check`: every sample of some shards is read as training reads it, by several processes."""
 
 import io
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
 from catclip.captions import Vocabulary
@@ -15,16 +18,19 @@ from catclip.captions.counting.counter import available_processes
 from catclip.captions.counting.processes import Progress, Task, run_in_processes
 from catclip.captions.sources import weighted_files
 from catclip.captions.sources.remote import is_address
-from catclip.config import DataConfig
-from catclip.data.checking.tally import Bad, Tally
-from catclip.data.images import FORMATS, BadImageError, decode
+from catclip.captions.sources.rows import RowLabeller, gather
+from catclip.data.checking.tally import Bad, Captions, Pictures, Tally
+from catclip.data.images import FORMATS, BadImageError, held_out_picture
 from catclip.data.index import index_path, write_index
+from catclip.data.jpeg import read_frame
 from catclip.data.pairs import BadSampleError, Pairs
 from catclip.errors import UserError
 from catclip.files import writing
 
 _ROWS = 1024  # samples of a piece: large shards occupy several processes
-_UNDECODABLE = "picture cannot be decoded"  # as training counts it
+_WORTH_A_PROCESS = 4096  # samples; fewer are read before another process has started
+UNDECODABLE = "picture cannot be decoded"  # as training counts it
+_OBJECT = re.compile(r" <[^<>]* at 0x[0-9a-f]+>")  # in Pillow's messages: where the bytes lie in memory
 
 
 class Piece(NamedTuple):
@@ -42,43 +48,39 @@ class Checked:
 
     Attributes:
         pairs: what was checked.
+        vocabulary: whose labels were counted.
+        training_size: pixels, below which a picture's shorter side counts as small.
         tally: of all samples; the bad ones in the order in which they lie.
         size: bytes of the shards that have samples.
-        training_size: pixels, below which a picture's shorter side counts as small.
-        labels: of the vocabulary; None without one.
         processes: that did it.
         seconds: that it took, from the start of the processes on.
     """
 
     pairs: Pairs
+    vocabulary: Vocabulary | None
+    training_size: int
     tally: Tally
     size: int
-    training_size: int
-    labels: int | None
     processes: int
     seconds: float
 
 
 def check(
-    config: DataConfig,
+    pairs: Pairs,
+    vocabulary: Vocabulary | None,
     size: int,
     workers: int | None = None,
     progress: Callable[[int, int, int | None], None] | None = None,
 ) -> Checked:
-    """Decode every picture and read every caption of `config.sources`.
+    """Read every sample as training does, and count what there is.
 
     Args:
-        config: sources, keys, and with a vocabulary labels are counted.
+        pairs: the samples.
+        vocabulary: whose labels are counted, if any are.
         size: pixels of training pictures.
-        workers: processes; None for one a core.
+        workers: processes; None for one a core, if there is work for them.
         progress: is told (samples and bytes of the shards done since the last call, bytes of all).
-
-    Raises:
-        UserError: no sample can be read, or none has a picture and a caption under the configured keys.
     """
-    check_workers(workers)
-    vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else None
-    pairs = Pairs(config.sources, config)
     pieces = _pieces(pairs)
     tar_bytes = sum(piece.size for piece in pieces)
     whole = Tally()
@@ -89,13 +91,12 @@ def check(
             progress(samples, size_now, tar_bytes)
 
     report(0, 0)
-    processes = min(workers or available_processes(), len(pieces))
+    processes = min(workers or min(available_processes(), 1 + len(pairs) // _WORTH_A_PROCESS), len(pieces))
     with closing(_run(_Checker(pairs, vocabulary, size), pieces, processes, report)) as tallies:
         for _, tally in tallies:
             whole.update(tally)
     whole.bad.sort()
-    labels = len(vocabulary) if vocabulary else None
-    return Checked(pairs, whole, tar_bytes, size, labels, processes, perf_counter() - start)
+    return Checked(pairs, vocabulary, size, whole, tar_bytes, processes, perf_counter() - start)
 
 
 def index_shards(patterns: Any, workers: int | None = None) -> int:
@@ -104,18 +105,11 @@ def index_shards(patterns: Any, workers: int | None = None) -> int:
     Raises:
         UserError: a shard is not on this machine, or an index cannot be written.
     """
-    check_workers(workers)
     paths = [file.path for file in weighted_files(patterns)]
     if elsewhere := next(filter(is_address, paths), None):
         raise UserError(f"{elsewhere}: an index is written beside shards of this machine. Leave out index=true.")
     processes = min(workers or available_processes(), len(paths))
     return sum(1 for _ in _run(_write_index, paths, processes, lambda *_: None))
-
-
-def check_workers(workers: int | None) -> None:
-    """Raise `UserError` for a number of processes that makes no sense."""
-    if workers is not None and workers < 1:
-        raise UserError(f"workers={workers}: give a number of processes, or null for one a core.")
 
 
 def spread_samples(pairs: Pairs, number: int, seed: int) -> list[tuple[int, int]]:
@@ -158,50 +152,65 @@ class _Checker:
 
     def __init__(self, pairs: Pairs, vocabulary: Vocabulary | None, size: int) -> None:
         self.pairs, self.vocabulary, self.size = pairs, vocabulary, size
+        self._label: RowLabeller | None = None  # made in the process that needs it
 
     def __call__(self, piece: Piece, progress: Progress) -> Tally:
-        tally = Tally()
+        if parent_process() is not None:
+            torch.set_num_threads(1)  # there is a process for each core
+        tally, captions = Tally(), list[str]()
         start = perf_counter()
         left = piece.size
         for row in range(piece.start, piece.stop):
-            tally.samples += 1
-            try:
-                self._add(tally, piece.shard, row)
-            except BadSampleError as error:
-                tally.bad.append(Bad(piece.shard, row, self.pairs.key(piece.shard, row), str(error), ""))
-            except BadImageError as error:
-                key = self.pairs.key(piece.shard, row)
-                tally.bad.append(Bad(piece.shard, row, key, _UNDECODABLE, str(error)))
+            captions += self._add(tally, piece.shard, row)
             done = left // (piece.stop - row)
             left -= done
             progress(1, done)
+        if self.vocabulary:
+            self._add_labels(tally.captions, self.vocabulary, captions)
         tally.seconds = perf_counter() - start
         return tally
 
-    def _add(self, tally: Tally, shard: int, row: int) -> None:
-        data, captions = self.pairs.read(shard, row)
-        decode(data, at_least=self.size)
-        self._add_picture(tally, data)
-        self._add_captions(tally, captions)
-
-    def _add_picture(self, tally: Tally, data: bytes) -> None:
-        found = tally.pictures
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        found.formats[str(image.format)] += 1
-        found.width.add(image.width)
-        found.height.add(image.height)
-        found.area.add(image.width * image.height)
-        found.size.add(len(data))
-        found.small += min(image.size) < self.size
-
-    def _add_captions(self, tally: Tally, captions: Sequence[str]) -> None:
-        found = tally.captions
-        found.per_sample.add(len(captions))
+    def _add(self, tally: Tally, shard: int, row: int) -> list[str]:
+        """Read a sample, and return its captions; a bad one has none."""
+        tally.samples += 1
+        try:
+            data, captions = self.pairs.read(shard, row)
+            held_out_picture(data, self.size)
+        except BadSampleError as error:
+            tally.bad.append(Bad(shard, row, self.pairs.key(shard, row), str(error), ""))
+            return []
+        except BadImageError as error:
+            detail = _OBJECT.sub("", str(error))
+            tally.bad.append(Bad(shard, row, self.pairs.key(shard, row), UNDECODABLE, detail))
+            return []
+        self._add_picture(tally.pictures, data)
+        tally.captions.per_sample.add(len(captions))
         for caption in captions:
-            found.words.add(len(caption.split()))
-            found.repeats.add(caption)
-            if self.vocabulary:
-                labels = self.vocabulary.labels(caption)
-                found.labels.add(len(labels))
-                found.unlabelled += not labels
-                found.seen.update(labels)
+            tally.captions.words.add(len(caption.split()))
+            tally.captions.repeats.add(caption)
+        return captions
+
+    def _add_picture(self, found: Pictures, data: bytes) -> None:
+        kind, width, height = measure(data)
+        found.formats[kind] += 1
+        found.width.add(width)
+        found.height.add(height)
+        found.area.add(width * height)
+        found.size.add(len(data))
+        found.small += min(width, height) < self.size
+
+    def _add_labels(self, found: Captions, vocabulary: Vocabulary, captions: list[str]) -> None:
+        self._label = self._label or RowLabeller(vocabulary)
+        rows = gather([None] * len(captions), [[caption] for caption in captions], 0)
+        labels = self._label(rows).column("ids")
+        for number, times in zip(*np.unique(labels.value_lengths().to_numpy(), return_counts=True), strict=True):
+            found.labels.add(int(number), int(times))
+        found.seen.update(labels.flatten().to_pylist())
+
+
+def measure(data: bytes) -> tuple[str, int, int]:
+    """Return format, width and height of a picture that can be decoded, as it is stored."""
+    if frame := read_frame(data):
+        return "JPEG", frame.width, frame.height
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    return str(image.format), image.width, image.height
