@@ -23,8 +23,8 @@ class Vocabulary:
         wnids: the synsets, zero-padded as ImageNet's (``n02084071``).
         names: their WordNet names (``dog.n.01``).
         counts: how often each occurs in the corpus, repeats within a caption included; with what is rolled up into it.
-        metadata: how it was made: tau, captions, rule, tagger, sense, lexicon, created_from; prune, top_k, min_depth
-            and exclude where they say more. All values are text.
+        metadata: how it was made: tau, captions (their number), rule, tagger, sense, lexicon, created_from; where they
+            say more data.caption_key, data.captions, prune, top_k, min_depth and exclude. All values are text.
         rollup: synsets too rare to be labels, which count and are learned as a label above them.
     """
 

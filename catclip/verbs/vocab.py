@@ -68,7 +68,8 @@ def _make_vocabulary(
 ) -> Vocabulary:
     if not corpus.counts:
         journal.remove()  # nothing that another run could use
-    whole = whole_vocabulary(corpus, extractor, describe(config.data.sources))
+    data = config.data
+    whole = whole_vocabulary(corpus, extractor, describe(data.sources), data.caption_key, data.captions)
     try:
         return whole.prune(
             config.tau,

@@ -126,17 +126,37 @@ def _count_parts(
             yield place, counting.count(part, report)
 
 
-def make_vocabulary(corpus: CorpusCounts, extractor: SynsetExtractor, tau: int, created_from: str) -> Vocabulary:
-    """Return the synsets of a corpus that occur at least `tau` times, with how they were made.
+def make_vocabulary(
+    corpus: CorpusCounts,
+    extractor: SynsetExtractor,
+    tau: int,
+    created_from: str,
+    caption_key: str | None = None,
+    captions: str | None = None,
+) -> Vocabulary:
+    """Return the synsets of a corpus that occur at least `tau` times, with how they were made: see `whole_vocabulary`.
 
     Raises:
         UserError: there are none; the message says which tau would leave some.
     """
-    return whole_vocabulary(corpus, extractor, created_from).prune(tau)
+    return whole_vocabulary(corpus, extractor, created_from, caption_key, captions).prune(tau)
 
 
-def whole_vocabulary(corpus: CorpusCounts, extractor: SynsetExtractor, created_from: str) -> Vocabulary:
+def whole_vocabulary(
+    corpus: CorpusCounts,
+    extractor: SynsetExtractor,
+    created_from: str,
+    caption_key: str | None = None,
+    captions: str | None = None,
+) -> Vocabulary:
     """Return all synsets of a corpus, with how they were made.
+
+    Args:
+        corpus: the counts.
+        extractor: gave the captions' labels.
+        created_from: the corpus in a line.
+        caption_key: as `count_files` was given it; not written where the usual ones were to be found.
+        captions: as `count_files` was given it; not written where there were no samples.
 
     Raises:
         UserError: there are none.
@@ -150,6 +170,8 @@ def whole_vocabulary(corpus: CorpusCounts, extractor: SynsetExtractor, created_f
         "tagger": extractor.tagger,
         "sense": extractor.sense,
         "lexicon": lexicon_version(),
+        "data.caption_key": caption_key,
+        "data.captions": captions,
         "created_from": created_from,
     }
-    return Vocabulary.from_counts(corpus.counts, metadata)
+    return Vocabulary.from_counts(corpus.counts, {key: said for key, said in metadata.items() if said is not None})

@@ -124,6 +124,8 @@ def test_verb_writes_a_vocabulary_and_sums_up(files, tmp_path, capsys, monkeypat
     vocabulary = Vocabulary.load(out)
     assert vocabulary.metadata["captions"] == "22"
     assert vocabulary.metadata["created_from"] == " ".join(files)
+    assert vocabulary.metadata["data.captions"] == "first"
+    assert "data.caption_key" not in vocabulary.metadata  # the usual ones
     first = out.read_bytes()
     run(config(files, tmp_path / "again.tsv", workers=2))
     assert (tmp_path / "again.tsv").read_bytes() == first
@@ -190,6 +192,8 @@ def test_real_shards(shared, tmp_path):
     run(config(shards, tmp_path / "vocab.tsv", data=data, tau=20, workers=2))
     vocabulary = Vocabulary.load(tmp_path / "vocab.tsv")
     assert vocabulary.metadata["captions"] == "10000"
+    assert vocabulary.metadata["data.caption_key"] == "json.captions"
+    assert vocabulary.metadata["data.captions"] == "all"
     assert vocabulary.names[:2] == ["dog.n.01", "man.n.01"]
 
 
