@@ -1,17 +1,15 @@
 """From configurations to runs in training: what `pretrain`, with one objective, and `compare`, with several, share."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from catclip.config import PretrainConfig, RunConfig
-from catclip.data.loader import HeldOutBatches, Loader, TrainingBatches
+from catclip.data.loader import Loader, TrainingBatches
 from catclip.data.order import Order
 from catclip.data.pairs import Pairs
 from catclip.data.stream import Stream
@@ -25,6 +23,7 @@ from catclip.train.folder import RunFolder
 from catclip.train.track import Tracker, TrainingConsole
 from catclip.train.trainer import Trainer
 from catclip.transfer.probe import probe_evaluator
+from catclip.verbs.held_out import HeldOut
 
 
 def check(config: PretrainConfig) -> None:
@@ -162,13 +161,27 @@ def _fit(runs: list[Run], pairs: Pairs, order: Order, config: PretrainConfig, st
         keep=config.run.keep,
         console=console,
     )
+    # What comes first has scrolled away by the end.
+    _say_damaged(console, runs, pairs)
+    for report in dict.fromkeys(each.report for each in _held_out(runs) if each.report):
+        console.line(f"[yellow]Held-out shards (data.val): {report}")
+
+
+def _held_out(runs: list[Run]) -> list[HeldOut]:
+    return [each for run in runs for each in run.evaluators if isinstance(each, HeldOut)]
+
+
+def _say_damaged(console: TrainingConsole, runs: list[Run], pairs: Pairs) -> None:
+    """Name the shards that are not whole: how many samples they have lost is not known, and counted nowhere."""
+    sets = [pairs, *(each.pairs for each in _held_out(runs[:1]))]
+    for shard in (shard for each in sets for shard in each.shards.damaged()):
+        console.line(f"[yellow]{shard.path}: {shard.problem}; the {len(shard):,} samples that are whole are used.")
 
 
 def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: Loader, note: str | None) -> None:
     if note:
         console.line(f"[yellow]{note}")
-    for shard in pairs.shards.damaged():
-        console.line(f"[yellow]{shard.path}: {shard.problem}; the {len(shard):,} samples before that are used.")
+    _say_damaged(console, runs, pairs)
     if loader.start:
         console.line(f"Resuming after step {loader.start:,} of {loader.stop:,}.")
     for run in runs:
@@ -200,21 +213,9 @@ def build_evaluators(
     if config.data.val is not None:
         pairs = Pairs(config.data.val, config.data)
         for name, objective in objectives.items():
-            batches = HeldOutBatches(pairs, [objective.targets], config.backbone.image_size, config.run.batch)
-            module = import_module(f"catclip.evaluate.{objective.evaluator}")
-            evaluators[name].append(partial(_on_held_out, module.evaluate, batches, config))
+            evaluators[name].append(HeldOut(pairs, objective, config))
     if config.data.probe is not None:
         shared = probe_evaluator(config.data.probe, device, config.data.workers)
         for each in evaluators.values():
             each.append(shared)
     return evaluators
-
-
-def _on_held_out(
-    evaluate: Callable[..., Iterator[tuple[str, float]]],
-    batches: HeldOutBatches,
-    config: PretrainConfig,
-    objective: Objective,
-) -> Iterator[tuple[str, float]]:
-    loader = Loader(batches, 0, len(batches), workers=config.data.workers, max_bad=config.data.max_bad)
-    yield from evaluate(objective, loader)

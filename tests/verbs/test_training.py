@@ -9,6 +9,7 @@ from catclip.errors import UserError
 from catclip.train.checkpoint import list_checkpoints
 from catclip.verbs.training import common_step, count_steps, evaluation_steps, pick_device, train
 from tests import tiny
+from tests.data.making import write_shard
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,37 @@ def test_evaluation_reports_held_out_figures_and_the_probe(glyphs, tmp_path):
     (run,) = train({"run": config}, {"run": tmp_path / "run"}, "training")
     assert {"image_to_text_recall_at_10", "text_to_image_recall_at_1", "probe_accuracy"} <= run.summary().keys()
     assert run.summary()["pairs_evaluated"] == 16
+
+
+def test_what_is_not_read_of_held_out_shards_is_said_at_the_end(glyphs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    bad = write_shard(tmp_path / "bad.tar", [("a.jpg", b"no picture"), ("a.json", b'{"captions": ["a cat"]}')])
+    data = {"val": [str(glyphs / "val-*.tar"), str(bad)], "max_bad": 0.1}
+    configs = {name: tiny.config(name, glyphs, data=data, steps=2, evaluations=2) for name in tiny.OBJECTIVES}
+    train(configs, {name: tmp_path / name for name in configs}, "training")
+    said = capsys.readouterr().out
+    assert (
+        said.rstrip().splitlines()[-1].startswith("Held-out shards (data.val): Skipped 1 of 17 samples (5.88%): pictur")
+    )
+    assert said.count("Skipped") == 1
+    config = tiny.config("categorical", glyphs, data=data | {"max_bad": 0.05}, steps=2, evaluations=2)
+    with pytest.raises(UserError, match=r"^Held-out shards \(data\.val\): Skipped 1 of 17 .* than data\.max_bad=0\.05"):
+        train({"run": config}, {"run": tmp_path / "refused"}, "training")
+
+
+@pytest.mark.parametrize("key", ["sources", "val"])
+def test_a_shard_that_is_cut_short_is_named_at_the_start_and_at_the_end(glyphs, tmp_path, capsys, monkeypatch, key):
+    monkeypatch.setenv("COLUMNS", "300")
+    cut = tmp_path / "cut.tar"
+    whole = (glyphs / "train-00000.tar").read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    other = {"sources": "train", "val": "val"}[key]
+    data = {"val": str(glyphs / "val-*.tar"), key: [str(cut), str(glyphs / f"{other}-*.tar")]}
+    train(
+        {"run": tiny.config("categorical", glyphs, data=data, steps=2, evaluations=1)}, {"run": tmp_path / "run"}, "x"
+    )
+    lines = capsys.readouterr().out.rstrip().splitlines()
+    assert [number for number, line in enumerate(lines) if "cut.tar" in line] == [0, len(lines) - 1]
 
 
 def test_short_runs_have_no_throughput(glyphs, tmp_path):
