@@ -34,7 +34,10 @@ class FileInfo(NamedTuple):
 
 def split_name(path: str) -> tuple[str, str]:
     """Return a file's kind and compression by its ending, such as ``(".csv", ".gz")``; ``""`` for what is unknown."""
-    name = path.partition("?")[0] if remote.is_address(path) else path
+    name = path
+    if remote.is_address(path):
+        name = next(link for link in path.split("::") if "://" in link).partition("?")[0]
+    name = name.lower()
     compression = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
     name = name.removesuffix(compression)
     return next((kind for kind in KINDS if name.endswith(kind)), ""), compression

@@ -59,7 +59,7 @@ def matches(pattern: str) -> tuple[list[str], bool]:
         # A question mark begins a web address's query.
         if any(sign in place for sign in ("*[" if _is_web(pattern) else "*?[")):
             found = files.glob(place, detail=True)
-            return [files.unstrip_protocol(name) for name, info in found.items() if info["type"] == "file"], False
+            return [_whole(files, pattern, name) for name, info in found.items() if info["type"] == "file"], False
         if _is_web(pattern) and pattern.endswith("/"):
             return [entry["name"] for entry in files.ls(place) if entry["type"] == "file"], True
         try:
@@ -70,8 +70,16 @@ def matches(pattern: str) -> tuple[list[str], bool]:
             return [], False
         if info["type"] == "directory":
             entries = files.ls(place, detail=True)
-            return [files.unstrip_protocol(entry["name"]) for entry in entries if entry["type"] == "file"], True
-        return [files.unstrip_protocol(place)], False
+            return [_whole(files, pattern, entry["name"]) for entry in entries if entry["type"] == "file"], True
+        return [_whole(files, pattern, place)], False
+
+
+def _whole(files: Any, pattern: str, place: str) -> str:
+    """Return the address of a place in a file system, with what follows in a chain (``zip://a.txt::https://…``)."""
+    first, *rest = pattern.split("::")
+    if "://" not in first:  # as in simplecache::https://…, which shows what the next one holds
+        return "::".join([first, files.unstrip_protocol(place), *rest[1:]])
+    return "::".join([files.unstrip_protocol(place), *rest])
 
 
 def beside(pattern: str) -> str:
@@ -118,8 +126,11 @@ class RemoteFile(io.RawIOBase):
 
     def __init__(self, address: str, random_access: bool) -> None:
         self.address = address
+        # fsspec says that what a web server sends in one go can seek, and then refuses.
+        self._seeks = random_access or not _is_web(address)
         with _reaching(address):
             files, place = _file_system(address)
+            self._files = files  # an archive is closed when its file system goes
             self._file = files.open(
                 place, "rb", **({"block_size": 0} if _is_web(address) and not random_access else {})
             )
@@ -128,7 +139,7 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return bool(self._file.seekable())
+        return self._seeks and bool(self._file.seekable())
 
     def readinto(self, buffer: Any) -> int:
         with _reaching(self.address):
