@@ -20,11 +20,12 @@ from catclip.errors import UserError
 CAPTION_COLUMNS = ("caption", "text", "TEXT")
 EMPTY = "empty caption"
 _LONGEST_ROW = 1 << 22  # bytes, of CSV
+_MOST_WORDS = 3  # in the name of a column
 _END = "\0end of the table\0"
 
 
 def choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str:
-    """Return the column of the captions: `wanted`, or the first of the usual ones that there is.
+    """Return the column of the captions: `wanted`, or the first of the usual ones that there is, in capitals or not.
 
     Raises:
         UserError: there is none of that name; the message lists the columns of `path`.
@@ -32,6 +33,8 @@ def choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str:
     for name in [wanted] if wanted else CAPTION_COLUMNS:
         if name in columns:
             return name
+    if not wanted and (found := [each for each in columns if each.lower() in CAPTION_COLUMNS]):
+        return min(found, key=lambda each: CAPTION_COLUMNS.index(each.lower()))
     missing = f"column {wanted}" if wanted else f"column {', '.join(CAPTION_COLUMNS[:-1])} or {CAPTION_COLUMNS[-1]}"
     raise UserError(f"{path} has no {missing}: choose data.caption_key among {', '.join(columns)}.")
 
@@ -150,6 +153,12 @@ def layout_of(path: str, first: list[str], column: str | None) -> Layout | None:
         addresses = [field.startswith(("http://", "https://")) for field in first]
         if sum(addresses) == 1:
             return Layout(2, addresses.index(False), has_header=False)
+    if column not in first and any(len(field.split()) > _MOST_WORDS or "://" in field for field in first):
+        row = " | ".join(first)
+        raise UserError(
+            f"{path} has no header: its first row is {row:.100}. Put a row above it that names the columns, one "
+            "of them caption. Captions alone, one a line, are read from .txt."
+        )
     return Layout(len(first), first.index(choose_column(path, first, column)), has_header=True)
 
 

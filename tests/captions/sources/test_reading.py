@@ -226,12 +226,29 @@ def test_conceptual_captions_have_no_header(tmp_path, rows):
     assert read(path) == (['a "dog', "a cat"], {})
 
 
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+def test_usual_columns_may_have_capitals(tmp_path, form):
+    (tmp_path / "lower").write_bytes(file_of(["a dog"], form))
+    path = tmp_path / f"A.{form.upper()}"
+    if form == "parquet":
+        pq.write_table(pa.table({"n": [3], "Caption": ["a dog"]}), path)
+    else:
+        path.write_bytes((tmp_path / "lower").read_bytes().replace(b"caption", b"Caption"))
+    assert read(path) == (["a dog"], {})
+    with pytest.raises(UserError, match="has no column caption"):
+        read(path, "caption")
+
+
 def test_what_only_looks_like_conceptual_captions_needs_a_header(tmp_path):
     path = tmp_path / "table.tsv"
-    for row in ("http://x\thttp://y", "a dog\t3", "a dog\thttp://x\t3"):
+    path.write_text("a dog\t3\n")
+    with pytest.raises(UserError, match="has no column"):
+        read(path)
+    for row in ("http://x\thttp://y", "a dog\thttp://x\t3", "a dog on a couch", "1\ta dog on a couch\t3"):
         path.write_text(f"{row}\n")
-        with pytest.raises(UserError, match="has no column"):
-            read(path)
+        for key in (None, "text"):
+            with pytest.raises(UserError, match=r"table\.tsv has no header: its first row is .*names the columns"):
+                read(path, key)
     path.write_text("caption\thttp://x\na dog\thttp://y\n")
     assert read(path, "caption")[0] == ["a dog"]
 
