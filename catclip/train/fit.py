@@ -2,6 +2,7 @@
 
 import re
 import resource
+import shlex
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from rich.markup import escape
 
 from catclip.captions.counting.counter import available_processes
 from catclip.data.loader import Batch, Loader
@@ -195,9 +197,14 @@ def fit(
                 for run in runs:
                     prune_checkpoints(run.folder.checkpoints, step, keep)
             if stopped and step < stop:
-                console.line(f"Stopped by {stopped[0]} after step {step}; the same command resumes from there.")
+                console.line(_stopped(stopped[0], step, runs[0].folder.out))
                 sys.exit(STOPPED_EARLY)
     finish(runs, loader, console)
+
+
+def _stopped(by: str, step: int, out: str) -> str:
+    again = escape(f"run.out={shlex.quote(out)}")
+    return f"Stopped by {by} after step {step}. The same command goes on from there with {again}"
 
 
 def finish(runs: Sequence[Run], loader: Loader, console: TrainingConsole) -> None:

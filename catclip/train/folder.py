@@ -83,6 +83,11 @@ class RunFolder:
     def done(self) -> bool:
         return (self.path / "summary.json").exists()
 
+    @property
+    def out(self) -> str:
+        """The `run.out` that leads back here: a comparison's folder holds those of its runs."""
+        return self.config.run.out or str(self.path)
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=1))
 

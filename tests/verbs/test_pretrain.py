@@ -129,7 +129,8 @@ def test_a_signal_ends_a_run_with_75_and_a_checkpoint(glyphs, tmp_path, number, 
     assert complained == ""
     last = list_checkpoints(out / "checkpoints")[-1]
     step = int(last.name.removeprefix("step-"))
-    assert f"Stopped by {signal.Signals(number).name} after step {step}" in said
+    assert f"Stopped by {signal.Signals(number).name} after step {step}. " in said
+    assert f"run.out={out}" in said.replace("\n", "")
     assert read_metrics(out / "metrics.jsonl")[-1]["step"] == step
     assert json.loads((last / "state.json").read_text())["samples"] == 8 * step
     assert not (out / "summary.json").exists()
