@@ -51,7 +51,9 @@ def _in_its_own_size(path: str) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=1 << 14)
 def font_for(cluster: str, size: int, bold: bool = False) -> Font | None:
-    """Return the first font that has what a cluster shows, None where none here has it."""
+    """Return the first font that has what a cluster shows, None where none here has it, as for control characters."""
+    if any(unicodedata.category(char) == "Cc" for char in cluster):
+        return None
     needed = {ord(char) for char in cluster if not _is_invisible(char)}
     paths = [_shipped(bold), *_system_fonts()]
     if _is_emoji(cluster):

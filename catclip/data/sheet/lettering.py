@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -43,25 +44,27 @@ class Lettering:
 
     def cut(self, text: str, width: int) -> str:
         """Return a line that is no wider, with … for what is left out at its end."""
-        text = " ".join(text[:width].split()) + _DOTS * (len(text) > width)
-        if self.width(text) <= width:
-            return text
-        return self._first_part(text, width - self.width(_DOTS)).rstrip() + _DOTS
+        text = " ".join(text.split())
+        return text if self._fits(text, width) else self._with_dots(text[:width], width)
 
     def cut_middle(self, text: str, width: int) -> str:
         """Return a line that is no wider, with … for what is left out in its middle: both ends of a name tell."""
-        if self.width(text := text if len(text) <= width else text[: width // 2] + text[-width // 2 :]) <= width:
+        if self._fits(text, width):
             return text
-        start = self._first_part(text, (width - self.width(_DOTS)) // 2)
-        pieces = clusters(text)
+        start = self._first_part(text[:width], (width - self.width(_DOTS)) // 2)
         end = ""
-        while pieces and self.width(start + _DOTS + pieces[-1] + end) <= width:
-            end = pieces.pop() + end
+        for piece in reversed(clusters(text[-width:])):
+            if self.width(start + _DOTS + piece + end) > width:
+                break
+            end = piece + end
         return start + _DOTS + end
+
+    def _fits(self, text: str, width: int) -> bool:
+        return len(text) <= width and self.width(text) <= width  # a letter takes a pixel at least
 
     def wrap(self, text: str, width: int, most: int) -> list[str]:
         """Return the lines of a text, `most` of them at the most; the last one ends in … where it is cut short."""
-        room = most * width  # a letter takes a pixel at least
+        room = most * width
         lines, rest = [""], text[room:]
         for piece, spaced in _pieces(text[:room]):
             longer = f"{lines[-1]}{' ' if spaced and lines[-1] else ''}{piece}"
@@ -80,20 +83,19 @@ class Lettering:
                 break
         if not rest.strip():
             return [line for line in lines if line]
-        return [*lines[: most - 1], self._with_dots(lines[most - 1], width)] if len(lines) >= most else lines
+        *whole, last = lines[:most]
+        return [*whole, self._with_dots(last, width)]
 
     def _with_dots(self, line: str, width: int) -> str:
         return self._first_part(line, width - self.width(_DOTS)).rstrip() + _DOTS
 
     def _first_part(self, text: str, width: int) -> str:
         """Return as much of a text as is no wider; one cluster at least, or a narrow column would never end."""
-        part, used = "", 0.0
-        for cluster in clusters(text):
-            used += sum(_run_width(*run) for run in self._runs(cluster))
-            if part and used > width:
-                break
-            part += cluster
-        return part
+        pieces = clusters(text)
+        fitting = bisect_right(
+            range(1, len(pieces) + 1), width, key=lambda number: self.width("".join(pieces[:number]))
+        )
+        return "".join(pieces[: max(1, fitting)])
 
     # ---- drawing ------------------------------------------------------------------------------------------------
 
