@@ -6,7 +6,7 @@ from pathlib import Path
 
 from catclip.captions import SynsetExtractor
 from catclip.captions.counting.counter import count_files, make_vocabulary
-from catclip.train.folder import environment
+from catclip.environment import environment
 
 TAUS = (5, 10, 20, 50)
 
