@@ -90,6 +90,8 @@ def _files(number: int) -> str:
 
 
 def _explain(config: LabelConfig, caption: str) -> None:
+    if not caption.strip():
+        raise UserError('The caption to explain is empty. Give one: explain="two dogs on a couch".')
     vocabulary = Vocabulary.load(config.data.vocabulary) if config.data.vocabulary else None
     usual = vocabulary.reading if vocabulary else ("default", "lexicon", "visual")
     asked = (config.rule, config.captions.tagger, config.captions.sense)

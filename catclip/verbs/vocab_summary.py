@@ -35,7 +35,8 @@ def summary(corpus: CorpusCounts, vocabulary: Vocabulary) -> Group:
     labels = int(corpus.occurrences.sum())
     lines = [
         f"{corpus.captions:,} captions read; {corpus.labelled / corpus.captions:.2%} have a label, "
-        f"{labels / corpus.captions:.1f} labels a caption, {len(corpus.counts):,} different ones."
+        f"{labels / corpus.captions:.1f} labels a caption.",
+        f"{len(corpus.counts):,} different synsets.",
     ]
     if corpus.skipped:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in corpus.skipped.most_common())

@@ -35,6 +35,12 @@ def say(capsys):
     return explained
 
 
+@pytest.mark.parametrize("caption", ["", " \n"])
+def test_an_empty_caption_is_told(say, caption):
+    with pytest.raises(UserError, match="The caption to explain is empty"):
+        say(caption)
+
+
 def row(said, word):
     """The line of a word in the first table, its spaces collapsed."""
     (line,) = [line for line in said.split("\n\n")[1].splitlines() if line.startswith(f"{word} ")]
@@ -88,9 +94,7 @@ def test_a_vocabulary_says_which_labels_are_in_it(say, tmp_path):
     assert "was made otherwise: rule=default, tagger=nltk, sense=visual." in said
 
 
-@pytest.mark.parametrize(
-    "caption", ["", " ", "[red]dog[/red] [/]", "a\x1b[31m dog", "s" * 300, "-".join("ab" * 50), "é 猫 🐶"]
-)
+@pytest.mark.parametrize("caption", ["[red]dog[/red] [/]", "a\x1b[31m dog", "s" * 300, "-".join("ab" * 50), "é 猫 🐶"])
 def test_any_caption_is_printed_as_it_is(say, caption):
     assert "rule=default" in say(caption)
 

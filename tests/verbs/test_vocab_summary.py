@@ -4,11 +4,15 @@ import json
 import re
 
 import pytest
+from rich.console import Console
 
 from catclip.captions import Vocabulary
+from catclip.captions.counting.corpus import CorpusCounts
+from catclip.captions.lexicon import load_lexicon
 from catclip.config import DataConfig, VocabConfig
 from catclip.errors import UserError
 from catclip.verbs import vocab
+from catclip.verbs.vocab_summary import summary
 
 CAPTIONS = ["a dog on a sofa"] * 20 + ["two corgis", "a dalmatian"] * 3 + ["a group of people"] * 12 + ["up there"]
 
@@ -48,7 +52,7 @@ def test_summary_compares_both_ways_of_pruning(captions, capsys):
     # 38 of 39 captions have a noun; without the rare breeds 32. group.n.01 is too general to be rolled up into.
     rows = [line.split() for line in said.splitlines() if line.strip().startswith("10 ")]
     assert rows == [["10", "4", "82.05%", "91.4%", "3", "97.44%", "82.9%"]]
-    assert "39 captions read; 97.44% have a label, 1.8 labels a caption" in said
+    assert "39 captions read; 97.44% have a label, 1.8 labels a caption.\n6 different synsets.\n" in said
     assert re.search(r"corgi.n.01 +dog.n.01 +3", said)
     assert re.search(r"group.n.01 +12", said)
 
@@ -81,6 +85,18 @@ def test_options_are_checked_before_anything_is_read(tmp_path, options, message)
 def test_the_file_is_not_taken_for_what_stands_beside_it(captions):
     with pytest.raises(UserError, match=r"out=vocab\.html: that ending"):
         vocab.run(VocabConfig(data=DataConfig(sources=str(captions)), out="vocab.html"))
+
+
+def test_the_first_line_of_a_large_corpus_fits(captions, capsys):
+    corpus = CorpusCounts(load_lexicon().wnids())
+    corpus.length_units[3] = 100_000_000_000
+    corpus.label_units[:82_000] = 10_000_000
+    console = Console(width=80)
+    console.print(summary(corpus, Vocabulary.from_counts(corpus.counts, {"tau": "1"})))
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("100,000,000,000 captions read;")
+    assert first.endswith(" labels a caption.")
+    assert second.endswith(" different synsets.")
 
 
 def test_estimates_are_called_so(captions, capsys, monkeypatch):
