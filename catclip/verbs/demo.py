@@ -14,6 +14,7 @@ from catclip.config import DemoConfig, GlyphsConfig
 from catclip.data.glyphs import GlyphSettings, is_made, make_glyphs
 from catclip.data.images import centre_crop, decode
 from catclip.data.pairs import Pairs
+from catclip.errors import UserError
 from catclip.objectives.categorical import Categorical
 from catclip.train.folder import load_objective
 from catclip.transfer.probe import probe
@@ -63,6 +64,7 @@ def _build_vocabulary(config: DemoConfig, console: Console) -> Vocabulary:
     assert data.vocabulary is not None
     corpus = count_files(data.sources, extractor, caption_key=data.caption_key, captions=data.captions)
     vocabulary = make_vocabulary(corpus, extractor, config.tau, str(data.sources))
+    _check_may_be_written(Path(data.vocabulary), vocabulary, Path(config.glyphs.out))
     vocabulary.save(data.vocabulary)
     caption = next(captions[0] for captions in Pairs(data.sources, data).captions() if extractor(captions[0]))
     names = ", ".join(vocabulary.names[label] for label in vocabulary.labels(caption))
@@ -72,6 +74,12 @@ def _build_vocabulary(config: DemoConfig, console: Console) -> Vocabulary:
         f"{vocabulary.names[0]} ({vocabulary.counts[0]:,}×)"
     )
     return vocabulary
+
+
+def _check_may_be_written(path: Path, vocabulary: Vocabulary, own: Path) -> None:
+    """Refuse to overwrite another vocabulary; in the demo's own folder it is the demo's."""
+    if path.exists() and path.parent != own and Vocabulary.load(path).digest != vocabulary.digest:
+        raise UserError(f"data.vocabulary={path} holds other labels, and would be overwritten: give another file.")
 
 
 def _predict(config: DemoConfig, folder: Path, vocabulary: Vocabulary, console: Console, pictures: int = 4) -> None:

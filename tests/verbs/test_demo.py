@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 import catclip.verbs.compare as compare
+from catclip.captions import Vocabulary
 from catclip.config import DemoConfig, GlyphsConfig
+from catclip.errors import UserError
 from catclip.verbs import demo
 from tests.verbs.test_compare import COSTS, config_for
 
@@ -34,3 +36,13 @@ def test_it_ends_with_the_table_and_where_the_plot_is(glyphs, tmp_path, capsys):
     probe, table = said.index("A linear probe of"), said.index("GFLOPs an image")
     assert probe < table < said.index("compare.png") < said.index("your own shards")
     assert len(said[said.index("compare.png") :].splitlines()) < 6
+
+
+def test_a_vocabulary_of_the_users_is_not_overwritten(glyphs, tmp_path):
+    mine = tmp_path / "mine.tsv"
+    Vocabulary.from_counts({"n02084071": 7}, {"tau": "1"}).save(mine)
+    before = mine.read_bytes()
+    with pytest.raises(UserError, match=r"data\.vocabulary=.*mine\.tsv holds other labels"):
+        demo.run(demo_config(glyphs, tmp_path / "run", mine))
+    assert mine.read_bytes() == before
+    assert not (tmp_path / "run").exists()
