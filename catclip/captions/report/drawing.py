@@ -88,7 +88,8 @@ def _draw_ranks(axes: Axes, corpus: CorpusCounts, vocabulary: Vocabulary, taus: 
             labelled.append(tau)
             axes.annotate(
                 f"τ = {tau:,}" if tau == chosen else f"{tau:,}", (0.012, tau), xycoords=("axes fraction", "data"),
-                xytext=(0, 2), textcoords="offset points", color=colour, fontsize=8.5, weight=weight,
+                xytext=(0, 3), textcoords="offset points", color=colour, fontsize=8.5, weight=weight, zorder=5,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 0.8},  # a curve may pass there
             )  # fmt: skip
     _plain(axes, "x", "y")
 

@@ -51,6 +51,15 @@ def test_no_text_hides_another(counted, choice):
     assert_texts_are_apart(make_figure(counted[0], counted[1].prune(**choice), TAUS))
 
 
+def test_no_curve_crosses_the_label_of_a_threshold(counted):
+    ranks = make_figure(counted[0], counted[1].prune(**CHOICES[0]), TAUS).axes[0]
+    assert ranks.texts
+    for text in ranks.texts:
+        assert text.get_zorder() > max(line.get_zorder() for line in ranks.lines)
+        assert text.get_bbox_patch().get_facecolor()[:3] == (1, 1, 1)
+        assert text.get_bbox_patch().get_alpha() >= 0.9
+
+
 def test_no_text_hides_another_in_large_and_tiny_corpora():
     corpus, whole = large_corpus(2000, 500)
     for tau in (10, 30):
