@@ -47,7 +47,6 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
     else:
         for each in configs.values():
             check(each)
-        console.print(f"Run folder: {out}", markup=False)
         costs = measure_costs(configs)
         results = collect(train(configs, folders, label="comparing"), costs)
         _write(out, results)

@@ -19,12 +19,11 @@ def run(config: PretrainConfig) -> None:
         RunFolder(out, config)  # refuses when what is done is not what was asked for
         console.print(f"{out} is done already: see its summary.json.", markup=False)
         return
-    console.print(f"Run folder: {out}", markup=False)
     (trained,) = train({name: config}, {name: out}, label="pretraining")
     summary = trained.summary()
     figures = ", ".join(f"{SHOWN[key]} {summary[key]:.3f}" for key in SHOWN if key in summary)
-    rate = ""
+    figures, rate = f" {figures}" if figures else "", ""
     if summary["images_per_second"]:  # None for a run of a few steps
         rate = f", {summary['images_per_second']:,.0f} images/s, {summary['data_wait']:.0%} of it waiting for data"
-    console.print(f"Done: {summary['samples']:,} pictures in {summary['seconds']:,.0f} s{rate}. {figures}")
+    console.print(f"Done: {summary['samples']:,} pictures in {summary['seconds']:,.0f} s{rate}.{figures}")
     console.print(f"Weights, metrics and configuration: {out}", markup=False)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from rich.markup import escape
 
 from catclip.config import PretrainConfig, RunConfig
 from catclip.data.loader import Loader, TrainingBatches
@@ -179,6 +180,7 @@ def _say_damaged(console: TrainingConsole, runs: list[Run], pairs: Pairs) -> Non
 
 
 def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: Loader, note: str | None) -> None:
+    console.line(f"Run folder: {escape(runs[0].folder.out)}")
     if note:
         console.line(f"[yellow]{note}")
     _say_damaged(console, runs, pairs)

@@ -243,6 +243,8 @@ def test_a_folder_of_something_else_is_refused(glyphs, tmp_path):
 
 def test_settings_are_checked_before_anything_is_measured(glyphs, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "measure_costs", lambda *_: pytest.fail("too late"))
+    console = quiet()
     with pytest.raises(UserError, match=r"run\.keep=0"):
-        compare(config_for(glyphs, tmp_path / "run", keep=0), quiet())
+        compare(config_for(glyphs, tmp_path / "run", keep=0), console)
+    assert console.file.getvalue() == ""
     assert not (tmp_path / "run").exists()

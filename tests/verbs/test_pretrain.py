@@ -72,7 +72,15 @@ def test_a_folder_in_which_another_process_trains_is_refused(glyphs, tmp_path):
 
 def test_a_folder_name_with_brackets_is_shown_as_it_is(glyphs, tmp_path, capsys):
     pretrain.run(config_for(glyphs, tmp_path / "a[red]b[/x]", steps=1))
-    assert "a[red]b[/x]" in capsys.readouterr().out.replace("\n", "")
+    said = capsys.readouterr().out
+    assert said.replace("\n", "").count("a[red]b[/x]") == 2
+    assert "Done: 8 pictures in 0 s.\n" in said
+
+
+def test_a_refused_run_names_no_folder(glyphs, tmp_path, capsys):
+    with pytest.raises(UserError, match="nowhere"):
+        pretrain.run(config_for(glyphs, tmp_path / "run", data={"sources": str(tmp_path / "nowhere-*.tar")}))
+    assert capsys.readouterr().out == ""
 
 
 # ---------------------------------------------------------------- as a process that is stopped
