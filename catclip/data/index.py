@@ -163,9 +163,14 @@ class ShardIndex:
         return cls(keys, extensions, offsets, sizes, int(metadata[_SIZE]), problem.decode() if problem else None)
 
 
-def index_path(shard: str | Path) -> Path:
+def index_address(shard: str) -> str:
     """Return where a shard's index lies beside it."""
-    return Path(f"{str(shard).removesuffix('.tar')}{INDEX_ENDING}")
+    return f"{shard.removesuffix('.tar')}{INDEX_ENDING}"
+
+
+def index_path(shard: str | Path) -> Path:
+    """Return where the index of a shard of this machine lies beside it."""
+    return Path(index_address(str(shard)))
 
 
 def write_index(shard: str | Path) -> ShardIndex:

@@ -48,6 +48,7 @@ class TrainingBatches(Dataset):
             raise UserError(f"data.crop_scale={config.crop_scale}: give two shares of the area, 0 < low <= high <= 1.")
         self.pairs, self.targets, self.size, self.stream = pairs, targets, size, stream
         self.scale, self.flip = (low, high), config.flip
+        self._fetched: list[int] = []  # the shards last asked for ahead
 
     def __getitem__(self, t: int) -> Batch:
         positions = self.stream.positions(t)
@@ -63,6 +64,12 @@ class TrainingBatches(Dataset):
                 "bad": batch["bad"]
             }
         return batch
+
+    def fetch_ahead(self, t: int) -> None:
+        """Fetch in the background the remote shards of batch t and of those that come soon."""
+        if (wanted := self.stream.order.shards_ahead(self.stream.positions(t).start)) != self._fetched:
+            self._fetched = wanted
+            self.pairs.shards.fetch_ahead(wanted)
 
     def _batch(self, positions: range) -> Batch:
         watch = _Stopwatch()
@@ -203,7 +210,9 @@ class Loader:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._made():
+        for t, batch in enumerate(self._made(), self.start):
+            if isinstance(self.batches, TrainingBatches):
+                self.batches.fetch_ahead(t)
             self._count(batch)
             if batch["keys"]:
                 yield batch

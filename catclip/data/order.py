@@ -87,6 +87,22 @@ class Order:
         nth = int(np.searchsorted(starts, place, side="right")) - 1
         return Place(epoch, int(shards[nth]), int(rows[nth] + place - starts[nth]))
 
+    def shards_ahead(self, position: int) -> list[int]:
+        """Return the shards that the rank of a position reads in its window and in the next, in their order.
+
+        None in the rest of an epoch that was divided anew: that is read here and there.
+        """
+        epoch, place = divmod(position, self.epoch_length)
+        if len(self._turns(epoch)) > 1:
+            return []
+        nth, rank = divmod(place, self.ranks)
+        begin, end = _begin(rank, self.ranks, self.epoch_length), _begin(rank + 1, self.ranks, self.epoch_length)
+        first = begin + nth // self.window * self.window
+        last = min(first + 2 * self.window, end) - 1
+        shards, _, starts = self._pieces(epoch)
+        pieces = np.searchsorted(starts, [first, last], side="right")
+        return list(dict.fromkeys(shards[pieces[0] - 1 : pieces[1]].tolist()))
+
     def resumed_at(self, position: int, ranks: int) -> "Order":
         """Return the order of a run that goes on from a position with another number of ranks.
 

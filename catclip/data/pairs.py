@@ -9,6 +9,7 @@ import numpy as np
 
 from catclip.captions.sources import CAPTION_KEYS, captions_of
 from catclip.config import DataConfig
+from catclip.data.cache.shard_cache import ShardCache
 from catclip.data.order import Order
 from catclip.data.shards import ChangedShardError, Shards
 from catclip.data.stored_labels import StoredLabels, open_labels
@@ -45,7 +46,7 @@ class Pairs:
 
     def __init__(self, patterns: str | Sequence[str], config: DataConfig):
         check_choice("data.captions", config.captions, ["first", "sample", "all"])
-        self.shards = Shards(patterns)
+        self.shards = Shards(patterns, ShardCache.configured(config))
         self.image_keys = config.image_key.lower().split(";")
         self.mode = config.captions
         self.labels: StoredLabels | None = None
@@ -75,7 +76,10 @@ class Pairs:
             raise UserError(f"No sample has a caption under data.caption_key={self.caption_key}. Keys seen: {keys}.")
         if next(self.captions(), None) is None:
             some = next(self.shards.in_order())
-            fields = sorted(_json_fields(self.shards.read(*some).get("json", b"")))
+            try:
+                fields = sorted(_json_fields(self.shards.read(*some).get("json", b"")))
+            except ChangedShardError as error:
+                raise UserError(f"{error}. Run the same command again: it is indexed anew.") from error
             raise UserError(
                 f"None of the first samples has a caption under data.caption_key={self.caption_key}. "
                 f"Keys seen: {keys}. Fields of the first json: {', '.join(fields) or 'none'}."

@@ -4,6 +4,7 @@ import os
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +13,10 @@ import numpy as np
 from catclip.captions.counting.counter import available_processes
 from catclip.captions.counting.processes import Progress, run_in_processes
 from catclip.captions.sources import weighted_files
+from catclip.captions.sources.remote import is_address
+from catclip.data.cache.shard_cache import ShardCache
 from catclip.data.index import ShardIndex, index_path
+from catclip.data.remote_index import forget_index, remote_index
 from catclip.errors import UserError
 
 _ROWS_HELD = 1 << 23  # samples whose places are kept in memory, about 70 bytes each
@@ -22,14 +26,23 @@ _MANY = 128  # shards, from which on several processes read their headers
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard and its index."""
+    """A shard, here or at an address, and its index."""
 
     path: str
     index: ShardIndex
 
     @classmethod
-    def scan(cls, path: str) -> "Shard":
-        """Take the index that lies beside a shard, or else read the shard's headers."""
+    def scan(cls, path: str, cache: ShardCache | None = None) -> "Shard":
+        """Take the index that lies beside a shard, or else read the shard's headers.
+
+        A remote shard is fetched for that, through the cache, which keeps its index.
+
+        Raises:
+            UserError: a remote shard cannot be fetched.
+        """
+        if is_address(path):
+            assert cache is not None
+            return cls(path, remote_index(path, cache))
         return cls(path, _index_beside(path) or ShardIndex.scan(path))
 
     def __len__(self) -> int:
@@ -56,7 +69,7 @@ class Shard:
                 offset, size = place
                 found[extension] = os.pread(file.fileno(), size, offset)
                 if len(found[extension]) < size:
-                    raise ChangedShardError(f"{self.path} is shorter than it was")
+                    raise ChangedShardError(f"{self.path} has become shorter since it was indexed")
         return found
 
 
@@ -80,6 +93,7 @@ class Shards(Sequence[Shard]):
     Args:
         patterns: globs, brace ranges, folders, or lists of them, with weights or without: see
             `catclip.captions.sources.weighted_files`.
+        cache: fetches shards that are at an address; None where none may be.
         progress: is told how many more shards are indexed, and of how many bytes.
 
     Attributes:
@@ -92,8 +106,9 @@ class Shards(Sequence[Shard]):
         UserError: nothing matches, or no shard holds a sample.
     """
 
-    def __init__(self, patterns: Any, progress: Progress | None = None):
+    def __init__(self, patterns: Any, cache: ShardCache | None = None, progress: Progress | None = None):
         files = weighted_files(patterns)
+        self.cache = cache
         self.paths = [file.path for file in files]
         self.weights = [file.weight for file in files]
         self.problems: dict[str, str] = {}
@@ -102,7 +117,7 @@ class Shards(Sequence[Shard]):
         self._rows = 0  # in `_indexes`
         self._files: OrderedDict[int, BinaryIO] = OrderedDict()
         self.counts = np.zeros(len(files), np.int64)
-        for number, shard in _scan_all(self.paths, progress):
+        for number, shard in _scan_all(self.paths, cache, progress):
             self.counts[number] = len(shard)
             self._extensions.update(shard.index.counts())
             if shard.problem:
@@ -121,7 +136,7 @@ class Shards(Sequence[Shard]):
     def __getitem__(self, number):
         index = self._indexes.get(number)
         if index is None:
-            index = Shard.scan(self.paths[number]).index
+            index = Shard.scan(self.paths[number], self.cache).index
             self._hold(number, index)
         else:
             self._indexes.move_to_end(number)
@@ -163,24 +178,42 @@ class Shards(Sequence[Shard]):
 
     def _open(self, shard: int) -> BinaryIO:
         """Open a shard, or return it if it is open: to open it for each sample is slow where files are far away."""
-        file = self._files.pop(shard, None) or open(self.paths[shard], "rb", buffering=0)  # noqa: SIM115
+        file = self._files.pop(shard, None) or self._open_anew(shard)
         self._files[shard] = file
         if len(self._files) > _FILES_HELD:
             self._files.popitem(last=False)[1].close()
         return file
 
+    def _open_anew(self, shard: int) -> BinaryIO:
+        path = self.paths[shard]
+        if not is_address(path):
+            return open(path, "rb", buffering=0)
+        assert self.cache is not None
+        file = self.cache.open(path)
+        if os.fstat(file.fileno()).st_size != self[shard].index.tar_size:
+            file.close()
+            forget_index(path, self.cache)
+            raise ChangedShardError(f"{path} has changed since it was indexed")
+        return file
 
-def _scan_all(paths: Sequence[str], progress: Progress | None) -> Iterator[tuple[int, Shard]]:
+    def fetch_ahead(self, shards: Sequence[int]) -> None:
+        """Fetch remote shards that will be read next, in the background."""
+        if self.cache and (wanted := [self.paths[shard] for shard in shards if is_address(self.paths[shard])]):
+            self.cache.prefetch(wanted)
+
+
+def _scan_all(paths: Sequence[str], cache: ShardCache | None, progress: Progress | None) -> Iterator[tuple[int, Shard]]:
     """Yield the shards with their places, in any order."""
+    scan = partial(_scan, cache)
     if len(paths) >= _MANY and available_processes() > 1:
-        yield from run_in_processes(_scan, paths, available_processes(), progress)
+        yield from run_in_processes(scan, paths, available_processes(), progress)
         return
     for number, path in enumerate(paths):
-        yield number, _scan(path, progress)
+        yield number, scan(path, progress)
 
 
-def _scan(path: str, progress: Progress | None) -> Shard:
-    shard = Shard.scan(path)
+def _scan(cache: ShardCache | None, path: str, progress: Progress | None) -> Shard:
+    shard = Shard.scan(path, cache)
     if progress:
         progress(1, shard.index.tar_size)
     return shard

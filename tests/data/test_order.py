@@ -116,3 +116,17 @@ def test_a_rank_touches_its_share_of_the_shards_only():
     shards = [{order.locate(position).shard for position in range(rank, 800, 4)} for rank in range(4)]
     assert [len(each) for each in shards] == [4, 4, 4, 4]
     assert len(set.union(*shards)) == 16
+
+
+@settings(max_examples=100, deadline=None)
+@given(COUNTS, st.integers(1, 40), RANKS, st.integers(0, 300))
+def test_shards_ahead_are_those_of_this_window_and_the_next(counts, window, ranks, position):
+    order = Order(np.array(counts), 3, window, ranks=ranks)
+    epoch, place = divmod(position, order.epoch_length)
+    start = epoch * order.epoch_length + place % ranks + place // ranks // window * window * ranks
+    stop = min(start + 2 * window * ranks, (epoch + 1) * order.epoch_length)
+    read = {order.locate(p).shard for p in range(start, stop, ranks)}
+    ahead = order.shards_ahead(position)
+    assert read <= set(ahead)
+    assert set(ahead) - read <= {shard for shard, count in enumerate(counts) if not count}
+    assert len(ahead) == len(set(ahead))

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -11,6 +12,7 @@ import pyarrow as pa
 from braceexpand import braceexpand
 
 from catclip.captions.sources import remote
+from catclip.captions.sources.pipe import PipeFile, is_pipe
 from catclip.errors import UserError
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -18,6 +20,7 @@ KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet", ".tar")
 LABELS_ENDING = ".labels.parquet"  # of what `catclip label` writes beside shards and tables
 INDEX_ENDING = ".index.parquet"  # of what says where the samples of a shard lie
 _BUFFER = 1 << 20  # bytes
+_ASKED_AT_ONCE = 16  # addresses of a list or brace range
 
 
 class FileInfo(NamedTuple):
@@ -33,7 +36,12 @@ class FileInfo(NamedTuple):
 
 
 def split_name(path: str) -> tuple[str, str]:
-    """Return a file's kind and compression by its ending, such as ``(".csv", ".gz")``; ``""`` for what is unknown."""
+    """Return a file's kind and compression by its ending, such as ``(".csv", ".gz")``; ``""`` for what is unknown.
+
+    What a command writes is a shard.
+    """
+    if is_pipe(path):
+        return ".tar", ""
     name = path
     if remote.is_address(path):
         name = next(link for link in path.split("::") if "://" in link).partition("?")[0]
@@ -54,7 +62,8 @@ def expand(patterns: str | Iterable[str | Path]) -> list[str]:
 
     A pattern is a path, a glob, a brace range (``train-{00000..00005}.tar``), or a folder: its shards, or if it has
     none its text files and tables. Label files are no captions, and only found by their own names. All of these may be
-    addresses that fsspec opens (``s3://``, ``https://`` …).
+    addresses that fsspec opens (``s3://``, ``https://`` …). A command, ``pipe:COMMAND``, is taken as it is, but for its
+    brace ranges.
 
     Raises:
         UserError: a pattern, or one member of its brace range, matches nothing; an address cannot be reached, or needs
@@ -63,20 +72,23 @@ def expand(patterns: str | Iterable[str | Path]) -> list[str]:
     listed = [patterns] if isinstance(patterns, str) else list(patterns)
     if not listed:
         raise UserError("The list of sources is empty.")
-    found: set[str] = set()
+    parts: list[str] = []
     for pattern in listed:
         if not isinstance(pattern, str | Path):
             raise UserError(f"{pattern!r} is no path or pattern of file names.")
         try:
-            parts = list(braceexpand(str(pattern)))
+            parts.extend(braceexpand(str(pattern)))
         except ValueError:
             raise UserError(f"{pattern} has a brace without its partner.") from None
-        for part in parts:
-            found.update(_matches(part))
-    return sorted(found)
+    # Each is asked for, and thousands one after the other would take minutes.
+    threads = _ASKED_AT_ONCE if len(parts) > 1 and any(remote.is_address(part) for part in parts) else 1
+    with ThreadPoolExecutor(threads) as pool:
+        return sorted({file for found in pool.map(_matches, parts) for file in found})
 
 
 def _matches(pattern: str) -> list[str]:
+    if is_pipe(pattern):
+        return [pattern]
     path = pattern.removeprefix("file://")
     local = Path(path).expanduser()
     if remote.is_address(path):
@@ -121,8 +133,10 @@ def file_info(path: str) -> FileInfo:
     """Return size and version of a file or an address.
 
     Raises:
-        UserError: it is gone, or cannot be reached.
+        UserError: it is gone, or cannot be reached; nothing is known of what a command writes.
     """
+    if is_pipe(path):
+        return FileInfo(None, "")
     if remote.is_address(path):
         return FileInfo(*remote.size_and_version(path))
     try:
@@ -137,8 +151,10 @@ def open_raw(path: str, random_access: bool = False) -> BinaryIO:
 
     Raises:
         OSError: a file of this machine cannot be opened.
-        UserError: an address cannot.
+        AddressError: an address cannot; reading raises it too, where the connection, or a command, fails.
     """
+    if is_pipe(path):
+        return io.BufferedReader(PipeFile(path), _BUFFER)
     if remote.is_address(path):
         return io.BufferedReader(remote.RemoteFile(path, random_access), _BUFFER)
     return open(path, "rb", buffering=_BUFFER)

@@ -1,58 +1,62 @@
-"""Addresses (``s3://…``, ``https://…``, ``memory://…``) through fsspec, and its errors in plain words."""
+"""Addresses (``s3://…``, ``https://…``, ``memory://…``) through fsspec."""
 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
+from catclip.captions.sources.failures import address_error, is_absence
+from catclip.captions.sources.pipe import is_pipe
 from catclip.errors import UserError
 
 # What file systems call the time of a file's last change, or a tag of its content.
-_VERSIONS = ("mtime", "created", "LastModified", "last_modified", "Last-Modified", "updated", "ETag", "etag")
+_VERSIONS = ("mtime", "created", "LastModified", "last_modified", "Last-Modified", "updated", "ETag", "etag", "blob_id")
+# A forked process must not tidy up the file systems that fsspec forgets there: what it closes, its parent no longer
+# hears of (they share an epoll instance), and waits for in vain.
+_kept: dict[int, Any] = {}
+TIMEOUT = 60.0  # seconds without a byte from a web server after which a connection is given up
 
 
 def is_address(path: str) -> bool:
-    return "://" in path
+    """Whether this is no path of this machine."""
+    return "://" in path or is_pipe(path)
 
 
 @contextmanager
 def _reaching(address: str) -> Iterator[None]:
-    """Turn whatever a file system raises into a `UserError` that names the address."""
+    """Turn whatever a file system raises into an `AddressError` that names the address."""
     try:
         yield
     except UserError:
         raise
-    except FileNotFoundError as error:
-        raise UserError(f"{address} cannot be read: there is no such file.") from error
-    except ImportError as error:
-        raise UserError(f"{address} needs a package that is not installed: {error}{_install(address)}") from error
     except Exception as error:  # each service has its own, and fsspec passes them on
-        raise UserError(f"{address} cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _install(address: str) -> str:
-    from fsspec.registry import known_implementations
-
-    package = known_implementations.get(address.partition("://")[0], {}).get("class", "fsspec.").partition(".")[0]
-    return "" if package == "fsspec" else f" (pip install {package})"
+        raise address_error(address, error) from error
 
 
 def _file_system(address: str) -> tuple[Any, str]:
     """Return fsspec's file system for an address, and the place in it."""
     from fsspec.core import url_to_fs
 
-    return url_to_fs(address)
+    files, place = url_to_fs(address)
+    _kept[id(files)] = files
+    return files, place
 
 
 def _is_web(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
+def _information(files: Any, address: str, place: str, timeout: float) -> dict[str, Any]:
+    """Return what a service says of a file."""
+    return files.info(place, **({"timeout": timeout} if _is_web(address) else {}))
+
+
 def matches(pattern: str) -> tuple[list[str], bool]:
     """Return the addresses that a pattern stands for, and whether it named a folder.
 
     Raises:
-        UserError: it cannot be reached, or a package is missing.
+        AddressError: it cannot be reached, or a package is missing.
     """
     with _reaching(pattern):
         files, place = _file_system(pattern)
@@ -63,10 +67,10 @@ def matches(pattern: str) -> tuple[list[str], bool]:
         if _is_web(pattern) and pattern.endswith("/"):
             return [entry["name"] for entry in files.ls(place) if entry["type"] == "file"], True
         try:
-            info = files.info(place)
+            info = _information(files, pattern, place, TIMEOUT)
         except FileNotFoundError as error:
-            if isinstance(error.__cause__, OSError):  # of the connection
-                raise error.__cause__ from None
+            if not is_absence(error):
+                raise
             return [], False
         if info["type"] == "directory":
             entries = files.ls(place, detail=True)
@@ -101,16 +105,23 @@ def listing(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
 
 
-def size_and_version(address: str) -> tuple[int | None, str]:
+def size_and_version(address: str, timeout: float = TIMEOUT) -> tuple[int | None, str]:
     """Return a file's size in bytes, None where the server does not say, and what changes when the file does.
 
     Raises:
-        UserError: it cannot be reached.
+        AddressError: it cannot be reached.
     """
     with _reaching(address):
         files, place = _file_system(address)
-        info = files.info(place)
+        info = _information(files, address, place, timeout)
     return info.get("size"), " ".join(str(info[name]) for name in _VERSIONS if name in info)
+
+
+def forget_listing(address: str) -> None:
+    """Make `size_and_version` ask the service again, where what a folder held is remembered."""
+    with _reaching(address):
+        files, _ = _file_system(address)
+        files.invalidate_cache()
 
 
 class RemoteFile(io.RawIOBase):
@@ -119,21 +130,28 @@ class RemoteFile(io.RawIOBase):
     Args:
         address: where it is.
         random_access: it must be possible to seek. Without it a web server need not be able to send ranges.
+        offset: the byte to begin at, where that is possible.
+        timeout: seconds that a web server may be silent, without random access.
+
+    Attributes:
+        start: the byte at which it begins: `offset`, or 0 where a web server sends no ranges.
 
     Raises:
-        UserError: it cannot be opened; reading and seeking raise it too, where the connection fails.
+        AddressError: it cannot be opened; reading and seeking raise it too, where the connection fails.
     """
 
-    def __init__(self, address: str, random_access: bool) -> None:
+    def __init__(self, address: str, random_access: bool, offset: int = 0, timeout: float = TIMEOUT) -> None:
         self.address = address
         # fsspec says that what a web server sends in one go can seek, and then refuses.
         self._seeks = random_access or not _is_web(address)
         with _reaching(address):
             files, place = _file_system(address)
             self._files = files  # an archive is closed when its file system goes
-            self._file = files.open(
-                place, "rb", **({"block_size": 0} if _is_web(address) and not random_access else {})
-            )
+            if _is_web(address) and not random_access:
+                self._file, self.start = _open_web(files, place, offset, timeout)
+            else:
+                self._file = files.open(place, "rb")
+                self.start = self._file.seek(offset) if offset else 0
 
     def readable(self) -> bool:
         return True
@@ -159,3 +177,31 @@ class RemoteFile(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+def _open_web(files: Any, place: str, offset: int, timeout: float) -> tuple[Any, int]:
+    """Begin to read a file from a web server at a byte, or where it cannot, at the first; return which it is."""
+    from aiohttp import ClientResponseError, ClientTimeout
+
+    headers = {**files.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
+    # By default the whole request is bounded, and so is what can be read.
+    silence = ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+
+    def get(**more: str) -> Any:
+        # With a size given, fsspec does not ask for it first.
+        return files.open(place, "rb", block_size=0, size=1, headers={**headers, **more}, timeout=silence)
+
+    if not offset:
+        return get(), 0
+    try:
+        file = get(Range=f"bytes={offset}-")
+    except ClientResponseError as error:
+        if error.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        return get(), 0
+    if file.r.status != HTTPStatus.PARTIAL_CONTENT:
+        return file, 0
+    if not file.r.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+        file.close()
+        return get(), 0
+    return file, offset
