@@ -63,7 +63,8 @@ def _build_vocabulary(config: DemoConfig, console: Console) -> Vocabulary:
     data = config.data
     assert data.vocabulary is not None
     corpus = count_files(data.sources, extractor, caption_key=data.caption_key, captions=data.captions)
-    vocabulary = make_vocabulary(corpus, extractor, config.tau, str(data.sources))
+    sources = str(data.sources)
+    vocabulary = make_vocabulary(corpus, extractor, config.tau, sources, data.caption_key, data.captions)
     _check_may_be_written(Path(data.vocabulary), vocabulary, Path(config.glyphs.out))
     vocabulary.save(data.vocabulary)
     caption = next(captions[0] for captions in Pairs(data.sources, data).captions() if extractor(captions[0]))
