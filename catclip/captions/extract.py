@@ -24,6 +24,7 @@ from catclip.captions.taggers import (
     SpacyTagger,
     Tagger,
 )
+from catclip.captions.units import UNIT, is_unit
 from catclip.errors import UserError, check_choice
 
 RULES = ("default", "reference")
@@ -39,7 +40,8 @@ def _words(text: str) -> frozenset[str]:
 _SHORT_NOUNS = _words("tv pc cd dj ox ad")
 _NUMBERS = _words(FUNCTION_WORDS["#"])
 _NO_NOUNS = _NUMBERS | _words(
-    "km cm mm kg mg ml lb lbs oz ft mph px hz mb gb usd eur gbp jpg jpeg png gif pdf html http https www com"
+    "km cm mm kg mg ml lb lbs oz ounce ounces ft mph px hz mb gb usd eur gbp "
+    "jpg jpeg png gif pdf html http https www com"
 )
 # Before a noun these rather describe it than make a multiword noun with it.
 _QUALIFIERS = _words(
@@ -332,9 +334,16 @@ def _make_tagger(tagger: str, lexicon: Lexicon) -> Tagger:
 def _lower_but_names(tokens: list[str]) -> list[str]:
     """Lower-case the tokens, but keep runs of two or more capitalised words inside a sentence: they are names.
 
-    A caption in which most words have a capital is a headline, in which capitals say nothing.
+    A caption in which most words have a capital is a headline, in which capitals say nothing. Units of measure that
+    could be something else become one that could not.
     """
-    words = [token.lower() for token in tokens]
+    lower = [token.lower() for token in tokens]
+    words = _keep_names(tokens, lower)
+    return [UNIT if is_unit(lower[max(i - 2, 0) : i + 1]) else word for i, word in enumerate(words)]
+
+
+def _keep_names(tokens: list[str], lower: list[str]) -> list[str]:
+    words = list(lower)
     capital = [token != word for token, word in zip(tokens, words, strict=True)]
     if sum(capital) < 2 or sum(capital) * 2 > sum(word[0].isalpha() for word in words):
         return words

@@ -24,7 +24,9 @@ NOISE = st.one_of(
     # numbers and units
     st.builds("{}{}".format, st.integers(0, 10**9), st.sampled_from(["", "th", "s", "%", "km", "px", "x", "mp"])),
     st.builds(
-        "{} {}".format, st.integers(2, 999), st.sampled_from(["km", "cm", "lbs", "mph", "inches", "miles", "tons"])
+        "{} {}".format,
+        st.integers(2, 999),
+        st.sampled_from(["km", "cm", "lbs", "mph", "inches", "miles", "feet", "foot", "yards", "ounces", "bucks"]),
     ),
     st.sampled_from(["9.99", "1,000", "12:30", "$20", "4x4", "twenty-five", "two hundred", "dozens", "1080p", "B2B"]),
     # other alphabets, emoji, signs

@@ -78,6 +78,10 @@ def test_each_word_of_the_usage_table_can_be_something_else_than_a_noun(lexicon,
         # numbers and units
         ("twenty-five people, dozens of eggs and 20 miles", "people.n.01 egg.n.01"),
         ("a quarter of the third half", ""),
+        ("a 10 foot wave, a five foot wave, a 6-foot tall man", "wave.n.01 wave.n.01 man.n.01"),
+        ("a 100 meter dash, 40 yards away, 20 knots, five bucks, two pound bags", "dash.n.02 bag.n.01"),
+        ("a 4 ounce steak with 8 ounces of cheese", "steak.n.01 cheese.n.01"),
+        ("25 feet above the ground; standing on two feet, 1 foot up", "land.n.04 foot.n.01 foot.n.01"),
         # multiwords that begin with a number or an auxiliary
         ("a three-piece suit and a can opener.", "three-piece_suit.n.01 can_opener.n.01"),
     ],

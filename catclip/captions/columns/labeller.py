@@ -15,15 +15,18 @@ from catclip.captions.columns.words import (
     FORMS,
     FUNCTION,
     LEAN,
+    MEASURES,
     NOUN,
     OTHERWISE,
     TAG,
     TAGS,
     TITLE,
+    UNIT_PLACE,
     WordTable,
     number,
 )
 from catclip.captions.taggers import EVIDENCE, LexiconTagger
+from catclip.captions.units import is_unit
 
 if TYPE_CHECKING:
     from catclip.captions.extract import SynsetExtractor
@@ -73,6 +76,8 @@ class ColumnLabeller:
         captions = _captions(tokens.offsets, len(ids))
         nouns = self._nouns(ids, flags, captions) if self._context else np.ones(len(ids), bool)
         names = _names(flags, captions)
+        units = self._units(ids, flags, captions)
+        ids[units], flags[units], names[units] = UNIT_PLACE, self._words.flags[UNIT_PLACE], False
         labels = np.where(nouns, self._words.label[ids], np.int32(-1))
         named = np.flatnonzero(names & nouns)
         labels[named] = self._words.name_label[ids[named]]
@@ -82,6 +87,17 @@ class ColumnLabeller:
         labels[starts] = whole
         kept = np.flatnonzero(labels >= 0)
         return ColumnLabels(labels[kept], np.searchsorted(kept, tokens.offsets))
+
+    def _units(self, ids: np.ndarray, flags: np.ndarray, captions: _Captions) -> list[int]:
+        """Return the tokens that are units of measure; few words can be, so they are looked at one by one."""
+        found = []
+        for place in np.flatnonzero((flags & MEASURES) != 0).tolist():
+            start = place
+            while start > place - 2 and not captions.first[start]:
+                start -= 1
+            if is_unit([self._words.texts[i].lower() for i in ids[start : place + 1]]):
+                found.append(place)
+        return found
 
     def _nouns(self, ids: np.ndarray, flags: np.ndarray, captions: _Captions) -> np.ndarray:
         """Return bool [T]: `LexiconTagger.tags` says N or S."""

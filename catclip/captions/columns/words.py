@@ -8,6 +8,7 @@ from catclip.captions.clean import SENTENCE_BREAKS
 from catclip.captions.columns.hashing import KeyTable, text_hashes
 from catclip.captions.columns.split import Tokens
 from catclip.captions.taggers import EVIDENCE, FUNCTION_WORDS, LexiconTagger
+from catclip.captions.units import UNIT, UNITS
 
 if TYPE_CHECKING:
     from catclip.captions.extract import SynsetExtractor
@@ -20,7 +21,10 @@ _FORM = {letter: number for number, letter in enumerate(FORMS)}
 
 # A token's flags: four numbers, each in five bits, and what else is true of it.
 LEAN, FORM, NOUN, OTHERWISE = 0, 5, 10, 15
-CAPITAL, TITLE, ALPHA, FUNCTION, BREAK, ENDS_S, POSSESSIVE, STARTS = (np.uint32(1 << bit) for bit in range(20, 28))
+CAPITAL, TITLE, ALPHA, FUNCTION, BREAK, ENDS_S, POSSESSIVE, STARTS, MEASURES = (
+    np.uint32(1 << bit) for bit in range(20, 29)
+)
+UNIT_PLACE = 0  # of the word as which units are read
 
 _MOST = 1 << 20  # words kept; a corpus has no end of new ones, most of them numbers, names and misspellings
 _ALL_FUNCTION_WORDS = {word for words in FUNCTION_WORDS.values() for word in words.split()}
@@ -74,6 +78,7 @@ class WordTable:
         self.name_label = np.zeros(0, np.int32)
         self.hash = np.zeros(0, np.uint64)
         self.power = np.zeros(0, np.uint64)
+        self._learn([UNIT])
 
     def _learn(self, texts: list[str]) -> None:
         rows = [self._row(text) for text in texts]
@@ -106,6 +111,7 @@ class WordTable:
             (ENDS_S, word.endswith("s")),
             (POSSESSIVE, word == "'s"),
             (STARTS, extractor.starts_multiword(word)),
+            (MEASURES, word in UNITS),
         )
         flags |= sum(int(mark) for mark, holds in marks if holds)
         name_label = extractor.word_id(text) if text != word and text.istitle() else -1
