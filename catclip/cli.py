@@ -29,6 +29,7 @@ VERBS = {
     "compare": "train several objectives on the same batches, side by side",
     "probe": "linear probe of a run's frozen features on labelled pictures",
     "bench captions": "speed of labelling and counting; quality=true: how good",
+    "bench loader": "pictures a second and core, beside open_clip's road",
     "doctor": "what is installed here, and what works",
 }
 
@@ -183,6 +184,7 @@ def _register_schema() -> None:
         "compare": config.CompareConfig,
         "probe": config.ProbeConfig,
         "bench_captions": config.BenchCaptionsConfig,
+        "bench_loader": config.BenchLoaderConfig,
         "doctor": config.DoctorConfig,
     }
     for name, schema in verbs.items():

@@ -229,3 +229,14 @@ class BenchCaptionsConfig:
     pipeline: str = "en_core_web_sm"  # spaCy's
     coco: str | None = "benchmarks/coco80.tsv"
     out: str | None = None  # default: runs/bench_captions/<time>
+
+
+@dataclass
+class BenchLoaderConfig:
+    data: DataConfig = MISSING  # shards on this machine; crop_scale is not asked: .08-1 and .9-1 are measured
+    pictures: str | None = None  # a folder to pack for this, repeated, in place of data.sources
+    captions: str | None = None  # theirs, as for `data pack`
+    size: int = 224  # pixels to which pictures are resized
+    batch: int = 128
+    rounds: int = 5  # passes over the shards for each range of crops, and one before that does not count
+    out: str | None = None  # default: runs/bench_loader/<time>

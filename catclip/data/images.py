@@ -79,6 +79,16 @@ def held_out_picture(data: bytes, size: int) -> torch.Tensor:
     return _resized_part(data, central_square, size).contiguous()
 
 
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the upright picture, by its header.
+
+    Raises:
+        BadImageError: it has none.
+    """
+    width, height, orientation, _ = _look(data)
+    return orientation.turned(width, height)
+
+
 def _resized_part(data: bytes, choose: Callable[[int, int], Box], size: int) -> torch.Tensor:
     """The part that `choose` says for the upright picture's width and height. uint8 [3, size, size], of any strides."""
     width, height, orientation, frame = _look(data)
