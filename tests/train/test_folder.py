@@ -63,20 +63,20 @@ def test_commit_of_a_foreign_checkout_is_not_ours(tmp_path, monkeypatch):
     """Installed into an environment inside another project, git knows a commit, but of that project."""
     import subprocess
 
-    import catclip.train.folder as module
+    import catclip.environment as module
 
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
-    (tmp_path / "folder.py").touch()
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "folder.py"))
+    (tmp_path / "environment.py").touch()
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "environment.py"))
     assert environment()["commit"] is None
-    subprocess.run([*git, "add", "folder.py"], check=True)
+    subprocess.run([*git, "add", "environment.py"], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
     commit = environment()["commit"]
     assert commit is not None
     assert len(commit) == 40
-    (tmp_path / "folder.py").write_text("changed")
+    (tmp_path / "environment.py").write_text("changed")
     assert environment()["commit"] == commit + "+"
 
 
