@@ -19,7 +19,7 @@ def picture_table(checked: Checked) -> Group:
     table = _table()
     _add(table, "width, pixels", pictures.width, _whole)
     _add(table, "height, pixels", pictures.height, _whole)
-    _add(table, "area, megapixels", pictures.area, _millions)
+    _add(table, "area, kilopixels", pictures.area, _thousands)
     _add(table, "file, kB", pictures.size, _thousands)
     return Group(
         Text(f"Pictures: {formats}", "bold"),
@@ -75,7 +75,3 @@ def _whole(value: float) -> str:
 
 def _thousands(value: float) -> str:
     return f"{value / 1e3:,.1f}" if value < 1e5 else f"{value / 1e3:,.0f}"
-
-
-def _millions(value: float) -> str:
-    return f"{value / 1e6:,.2f}"

@@ -35,7 +35,7 @@ def run(config: DataPreviewConfig) -> None:
 def _about(config: DataPreviewConfig, pictures: int, side: int) -> str:
     low, high = config.data.crop_scale
     enlarged = f", enlarged {side // config.size} times" if side > config.size else ""
-    flipped = ", every other one mirrored" if config.data.flip else ""
+    flipped = ", half of them mirrored" if config.data.flip else ""
     return (
         f"The first {pictures:,} training pictures with seed {config.seed}, as the model sees them: "
         f"{config.size} × {config.size} pixels{enlarged}, crops of {low:g} to {high:g} of the area{flipped}"

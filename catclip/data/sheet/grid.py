@@ -18,7 +18,7 @@ _MARGIN, _GAP = 36, 26  # pixels around the grid, and between its pictures
 _WIDTH = 1700  # pixels, about which the grid takes
 _PARAGRAPH = 5  # pixels between captions
 _LINES, _FIRST_LINES, _OTHER_LINES, _LABEL_ROWS = 6, 3, 2, 3  # of one caption; the first, the others of several
-_LINES_OF_ALL = 9
+_LINES_OF_ALL = 11
 
 _TITLE, _ABOUT, _CAPTION, _SMALL = Lettering(22, bold=True), Lettering(14), Lettering(15), Lettering(12)
 _CHIP_HEIGHT, _CHIP_PAD, _CHIP_GAP = _SMALL.height + 4, 7, 5
