@@ -1,84 +1,74 @@
-"""Files of web servers: from a byte on where that is possible, and what a refusal is called."""
+"""Shards on web servers that send ranges and that do not, and addresses inside others."""
 
-import os
-import time
+import re
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from catclip.captions.sources import expand
-from catclip.captions.sources.failures import AddressError
-from catclip.captions.sources.remote import RemoteFile, size_and_version
-from tests.web import Server
+from catclip.captions.sources.files import expand
+from tests.captions.making import COMPRESSIONS, file_of, read, tar_of
 
-DATA = os.urandom(100_000)
+CAPTIONS = [f"a dog on {number} couches" for number in range(40)]
 
 
-@pytest.fixture
-def web(tmp_path):
-    (tmp_path / "a.tar").write_bytes(DATA)
-    with Server(tmp_path) as server:
+class WithRanges(SimpleHTTPRequestHandler):
+    """Sends the bytes of a file that are asked for."""
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "bytes=0-"))
+        with open(self.translate_path(self.path), "rb") as file:
+            content = file.read()
+        first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("Content-Length", str(last + 1 - first))
+        self.end_headers()
+        self.wfile.write(content[first : last + 1])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(params=["without ranges", "with ranges"])
+def address(request, tmp_path, server):
+    if request.param == "without ranges":
         yield server
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(WithRanges, directory=str(tmp_path))) as http:
+        threading.Thread(target=partial(http.serve_forever, poll_interval=0.02), daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
 
 
-def read(web, offset, random_access=False):
-    with RemoteFile(f"{web.url}/a.tar", random_access, offset, timeout=5) as file:
-        return file.start, file.read()
+@pytest.mark.parametrize("compression", ["", ".gz"])
+def test_large_shards_come_from_web_servers(address, tmp_path, compression):
+    members = [
+        (f"{number:05d}.{ending}", content)
+        for number, caption in enumerate(CAPTIONS)
+        for ending, content in (("jpg", bytes(range(256)) * 512), ("txt", caption.encode()))
+    ]
+    (tmp_path / f"a.tar{compression}").write_bytes(COMPRESSIONS[compression](tar_of(members)))  # 5 MB
+    assert read(f"{address}/a.tar{compression}") == (CAPTIONS, {})
 
 
-@pytest.mark.parametrize("random_access", [False, True])
-@pytest.mark.parametrize("offset", [0, 1, 60_000, 99_999])
-def test_from_a_byte_on(web, offset, random_access):
-    assert read(web, offset, random_access) == (offset, DATA[offset:])
-
-
-def test_from_the_start_where_the_server_cannot(web):
-    web.ranges = False
-    assert read(web, 60_000) == (0, DATA)
-
-
-def test_from_the_start_where_the_server_sends_another_part(web):
-    web.shift = 10
-    assert read(web, 60_000) == (0, DATA)
-
-
-def test_from_the_start_where_the_file_is_shorter_now(web):
-    assert read(web, 200_000) == (0, DATA)
-    assert web.gets() == ["bytes=200000-", None]
-
-
-def test_size_and_version(web, tmp_path):
-    size, version = size_and_version(f"{web.url}/a.tar")
-    assert size == 100_000
-    os.utime(tmp_path / "a.tar", (1, 1))
-    assert version != size_and_version(f"{web.url}/a.tar")[1] != ""
-    web.sized = web.tagged = False
-    assert size_and_version(f"{web.url}/a.tar") == (None, "")
-
-
-def test_silence_ends(web):
-    web.faults = ["stall 70000"]
-    start = time.monotonic()
-    with RemoteFile(f"{web.url}/a.tar", random_access=False, timeout=0.3) as file:
-        with pytest.raises(AddressError, match=r"a\.tar cannot be read: the server does not answer in time") as error:
-            file.read()
-        assert error.value.passes
-    web.head_faults = ["silence"]
-    with pytest.raises(AddressError, match="does not answer in time"):
-        size_and_version(f"{web.url}/a.tar", timeout=0.3)
-    assert time.monotonic() - start < 10
-
-
-@pytest.mark.parametrize("status", ["403", "503"])
-def test_a_refusal_is_no_absence(web, status):
-    web.head_faults = web.faults = [status] * 9
-    with pytest.raises(AddressError, match=rf"a\.tar cannot be read: the server answers {status}"):
-        expand(f"{web.url}/a.tar")
-
-
-def test_many_addresses_are_asked_for_together(web, tmp_path):
-    for number in range(40):
-        (tmp_path / f"{number:02}.tar").touch()
-    assert expand(f"{web.url}/{{00..39}}.tar") == [f"{web.url}/{number:02}.tar" for number in range(40)]
-    with pytest.raises(AddressError, match=r"40\.tar"):
-        web.head_faults = web.faults = [""] * 40 + ["500"] * 9
-        expand([*(f"{web.url}/{number:02}.tar" for number in range(40)), f"{web.url}/40.tar"])
+def test_addresses_inside_others(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as inside:
+        inside.writestr("one.TXT", file_of(CAPTIONS, "txt"))
+        inside.writestr("more/two.txt", file_of(CAPTIONS[:3], "txt"))
+        inside.writestr("more/three.parquet", file_of(CAPTIONS[:5], "parquet"))
+    outer = f"file://{tmp_path}/a.zip"
+    for archive in (outer, f"{tmp_path}/a.zip", f"simplecache::{outer}"):
+        assert expand(f"zip://one.TXT::{archive}") == [f"zip://one.TXT::{archive}"]
+        assert expand(f"zip://more/*::{archive}") == expand(f"zip://more::{archive}")
+        three, two = expand(f"zip://more::{archive}")
+        assert read(f"zip://one.TXT::{archive}") == (CAPTIONS, {})
+        assert read(two) == (CAPTIONS[:3], {})
+        assert read(three) == (CAPTIONS[:5], {})
+    (tmp_path / "a.txt").write_bytes(file_of(CAPTIONS, "txt"))
+    (found,) = expand(f"simplecache::file://{tmp_path}/*.txt")
+    assert found == f"simplecache::file://{tmp_path}/a.txt"
+    assert read(found) == (CAPTIONS, {})
