@@ -9,7 +9,7 @@ from catclip.captions.sources import expand
 from catclip.captions.sources.failures import AddressError
 from catclip.captions.sources.remote import RemoteFile, size_and_version
 from catclip.errors import UserError
-from tests.web import Server
+from tests.data.cache.server import Server
 
 DATA = os.urandom(100_000)
 

@@ -7,7 +7,7 @@ import pytest
 
 from catclip.data.cache import ShardCache, patience
 from catclip.data.cache.folder import CacheFolder
-from tests.web import Server
+from tests.data.cache.server import Server
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from catclip.data.cache import ShardCache
-from tests import web
+from tests.data.cache import server as server_module
 from tests.data.cache.conftest import at_rest
-from tests.web import Server
+from tests.data.cache.server import Server
 
 MB = 1_000_000
 processes = multiprocessing.get_context("fork")
@@ -25,7 +25,7 @@ processes = multiprocessing.get_context("fork")
 @contextmanager
 def separate_server(folder: Path, port: int = 0, rate: int = 0):
     """Serve a folder from a process of its own, which is killed at the end at the latest; yield it, and its port."""
-    command = [sys.executable, web.__file__, str(folder), str(port), str(rate)]
+    command = [sys.executable, server_module.__file__, str(folder), str(port), str(rate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             yield process, int(process.stdout.readline())
@@ -145,7 +145,7 @@ def test_an_epoch_goes_on_while_its_server_is_killed_again_and_again(shards, tmp
                 killed.append(process.pid)
                 time.sleep(0.3)
                 process = subprocess.Popen(
-                    [sys.executable, web.__file__, str(shards), str(port), str(MB)],
+                    [sys.executable, server_module.__file__, str(shards), str(port), str(MB)],
                     stdout=subprocess.PIPE,
                 )
                 process.stdout.readline()

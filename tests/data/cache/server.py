@@ -1,6 +1,6 @@
 """A web server that fails as servers do, when it is told to; as a thread here, or as a process that can be killed.
 
-As a process: ``python web.py FOLDER PORT RATE``; it prints its port when it answers.
+As a process: ``python server.py FOLDER PORT RATE``; it prints its port when it answers.
 """
 
 import sys
