@@ -136,7 +136,7 @@ def _what_fails_is_bad() -> Iterator[None]:
 
 
 def decode(data: bytes, at_least: int | None = None) -> Image.Image:
-    """Decode a picture to RGB, upright as its EXIF orientation says, and on white where it is transparent.
+    """Decode all of a picture to RGB, upright as its EXIF orientation says, and on white where it is transparent.
 
     Args:
         data: JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF.
@@ -145,16 +145,13 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
     Raises:
         BadImageError: the bytes cannot be decoded.
     """
-    try:
+    with _what_fails_is_bad():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
         upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
         return rgb if upright is None else rgb.transpose(upright)
-    # On broken bytes Pillow raises nearly anything (struct.error, SyntaxError, RuntimeError …), and all mean the same.
-    except Exception as error:
-        raise BadImageError(f"{type(error).__name__}: {error}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -173,30 +170,3 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # broken metadata, which raise anything, do not make a bad picture
         return 1
-
-
-def to_tensor(image: Image.Image) -> torch.Tensor:
-    """uint8 [3, H, W] of an RGB picture."""
-    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
-
-
-def random_resized_crop(
-    image: Image.Image, size: int, scale: tuple[float, float], flip: bool, rng: np.random.Generator
-) -> torch.Tensor:
-    """A random crop of `scale` of the area and 3/4 to 4/3 in shape, resized to a square, maybe mirrored.
-
-    The sampling is Inception's, as in torchvision.transforms.RandomResizedCrop. Returns uint8 [3, size, size].
-    """
-    box = sample_crop(image.width, image.height, scale, rng)
-    crop = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-    if flip and rng.random() < 0.5:
-        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return to_tensor(crop)
-
-
-def centre_crop(image: Image.Image, size: int) -> torch.Tensor:
-    """The largest central square, resized. Returns uint8 [3, size, size]."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return to_tensor(image.resize((size, size), Image.Resampling.BICUBIC, box=box))

@@ -12,7 +12,7 @@ from catclip.captions import SynsetExtractor, Vocabulary
 from catclip.captions.counting.counter import count_files, make_vocabulary
 from catclip.config import DemoConfig, GlyphsConfig
 from catclip.data.glyphs import GlyphSettings, is_made, make_glyphs
-from catclip.data.images import centre_crop, decode
+from catclip.data.images import held_out_picture
 from catclip.data.pairs import Pairs
 from catclip.errors import UserError
 from catclip.objectives.categorical import Categorical
@@ -89,7 +89,7 @@ def _predict(config: DemoConfig, folder: Path, vocabulary: Vocabulary, console: 
     pairs = Pairs(config.data.val, config.data)
     for row in range(pictures):
         data, captions = pairs.read(0, row)
-        image = centre_crop(decode(data), config.backbone.image_size)
+        image = held_out_picture(data, config.backbone.image_size)
         with torch.no_grad():
             shares = objective.predict(image[None]).sigmoid()[0]
         top = ", ".join(f"{vocabulary.names[i].split('.')[0]} {shares[i]:.2f}" for i in shares.topk(3).indices.tolist())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from catclip.data.crops import EXIF_ORIENTATIONS, UPRIGHT, Box, central_square, on_grid, reduction, sample_crop
-from tests.data.making import encode, picture
+from tests.data.making import encode, picture, to_tensor
 
 shares = st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)).map(sorted).map(tuple)
 
@@ -93,9 +93,5 @@ def test_the_stored_part_turned_upright_is_the_part_of_the_upright_picture(numbe
     top, bottom = sorted(data.draw(st.tuples(*2 * [st.integers(0, upright.height)])))
     assume(left < right and top < bottom)
     box = Box(left, top, right, bottom)
-    part = _tensor(stored.crop(orientation.stored(box, width, height)))
-    assert torch.equal(orientation.upright(part), _tensor(upright.crop(box)))
-
-
-def _tensor(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    part = to_tensor(stored.crop(orientation.stored(box, width, height)))
+    assert torch.equal(orientation.upright(part), to_tensor(upright.crop(box)))

@@ -5,13 +5,11 @@ import struct
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from catclip.data.crops import sample_crop
-from catclip.data.images import BadImageError, centre_crop, decode, random_resized_crop, to_tensor
+from catclip.data.images import BadImageError, decode
 from tests.data.making import encode, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
@@ -270,76 +268,4 @@ def test_damaged_files_are_a_picture_or_bad(data, damage, keep, at_least):
         image = decode(bytes(damaged[: int(len(data) * (1 - keep**4))]), at_least)
     except BadImageError:
         return
-    assert image.mode == "RGB"
-    assert to_tensor(image).shape == (3, image.height, image.width)
-
-
-# ---- crops ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("width", "height"), [(1, 1000), (1000, 1), (1, 1), (3, 400)])
-def test_extreme_shapes_are_cropped_too(width, height):
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        assert random_resized_crop(picture(0, width, height), 16, (0.2, 1.0), True, rng).shape == (3, 16, 16)
-    assert centre_crop(picture(0, width, height), 16).shape == (3, 16, 16)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_random_resized_crop_is_cropping_and_then_resizing(seed):
-    image = picture(seed, 90, 70)
-    made = random_resized_crop(image, 32, (0.2, 1.0), False, np.random.default_rng(seed))
-    box = sample_crop(90, 70, (0.2, 1.0), np.random.default_rng(seed))
-    expected = to_tensor(image.crop(box).resize((32, 32), Image.Resampling.BICUBIC))
-    assert made.dtype == torch.uint8
-    # At the rim our resizing may look past the box.
-    inner = (made.int() - expected.int())[:, 2:-2, 2:-2].abs()
-    assert inner.max() <= 2
-
-
-def test_mirroring_happens_in_half_of_the_crops_and_only_if_asked():
-    image = picture(3, 64, 64)
-
-    def crops(flip: bool) -> list[torch.Tensor]:
-        return [random_resized_crop(image, 32, (1.0, 1.0), flip, np.random.default_rng(seed)) for seed in range(200)]
-
-    plain, maybe = crops(False), crops(True)
-    same = sum(torch.equal(one, other) for one, other in zip(plain, maybe, strict=True))
-    mirrored = sum(torch.equal(one.flip(2), other) for one, other in zip(plain, maybe, strict=True))
-    assert same + mirrored == 200
-    assert 70 < mirrored < 130
-
-
-def test_the_seed_decides_the_crop():
-    image = picture(0, 90, 70)
-
-    def crop(seed: int) -> torch.Tensor:
-        return random_resized_crop(image, 32, (0.2, 1.0), True, np.random.default_rng(seed))
-
-    assert torch.equal(crop(1), crop(1))
-    assert not torch.equal(crop(1), crop(2))
-
-
-def test_centre_crop_is_the_central_square():
-    image = Image.new("RGB", (60, 20), "blue")
-    image.paste("red", (20, 0, 40, 20))
-    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 20, 20)
-    assert torch.equal(centre_crop(image, 20), red)
-    assert torch.equal(centre_crop(image.rotate(90, expand=True), 20), red)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 64))
-def test_centre_crop_has_the_size_that_was_asked_for(width, height, size):
-    crop = centre_crop(picture(0, width, height), size)
-    assert crop.shape == (3, size, size)
-    assert crop.dtype == torch.uint8
-
-
-def test_to_tensor_is_channels_first_and_owns_its_memory():
-    image = picture()
-    tensor = to_tensor(image)
-    assert tensor.shape == (3, 32, 40)
-    assert tensor[:, 5, 7].tolist() == list(image.getpixel((7, 5)))
-    tensor.zero_()
-    assert np.asarray(image).any()
+    assert pixels(image).shape == (image.height, image.width, 3)

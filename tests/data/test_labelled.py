@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from catclip.config import LabelledConfig
-from catclip.data.images import to_tensor
 from catclip.data.labelled import LabelledImages, open_labelled, open_splits
 from catclip.data.labelled.pictures import PictureFiles
 from catclip.errors import UserError
-from tests.data.making import encode, picture, write_shard
+from tests.data.making import encode, picture, to_tensor, write_shard
 
 
 @pytest.fixture

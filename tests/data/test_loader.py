@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from catclip.captions import Vocabulary
 from catclip.config import DataConfig
-from catclip.data.images import sample_crop
+from catclip.data.crops import sample_crop
 from catclip.data.loader import Batch, HeldOutBatches, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
 from catclip.data.targets import LabelTargets, TokenTargets

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from catclip.data.crops import EXIF_ORIENTATIONS, UPRIGHT, Box, central_square, on_grid, reduction, sample_crop
 from catclip.data.images import BadImageError, decode, held_out_picture, training_picture
-from tests.data.making import encode, picture
+from tests.data.making import encode, picture, to_tensor
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
 
@@ -54,7 +54,7 @@ def slow(data: bytes, choose: Callable[[int, int], Box], size: int) -> tuple[tor
     box = Box(*(step * side for side in on_grid(box, step)))
     square = stored.convert("RGB").crop(box).resize((size, size), Image.Resampling.BICUBIC)
     square.getexif()[0x0112] = number
-    return torch.from_numpy(np.array(ImageOps.exif_transpose(square))).permute(2, 0, 1), step
+    return to_tensor(ImageOps.exif_transpose(square)), step
 
 
 def detailed(seed: int, width: int, height: int) -> Image.Image:
@@ -180,7 +180,7 @@ SQUARES = square_files()
 
 @pytest.mark.parametrize("kind", SQUARES)
 def test_every_kind_is_what_decoding_all_of_it_gives(kind):
-    whole = torch.from_numpy(np.array(decode(SQUARES[kind]))).permute(2, 0, 1)
+    whole = to_tensor(decode(SQUARES[kind]))
     assert torch.equal(held_out_picture(SQUARES[kind], 48), whole)
     assert torch.equal(training_picture(SQUARES[kind], 48, (1.0, 1.0), False, OneToOne()), whole)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from catclip.data.images import BadImageError, centre_crop, decode
+from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.pictures import Pictures
 from catclip.data.workers import begin_worker
 from catclip.errors import UserError
@@ -143,7 +143,7 @@ class _Batches(Dataset):
     def _picture(self, number: int) -> torch.Tensor:
         data = self.images.pictures.read(number)
         try:
-            return centre_crop(decode(data, at_least=self.size), self.size)
+            return held_out_picture(data, self.size)
         except BadImageError as error:
             name = self.images.pictures.name(number)
             raise UserError(f"{name} cannot be decoded: {error}. Remove or replace it.") from error
