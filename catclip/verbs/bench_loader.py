@@ -23,9 +23,9 @@ from catclip.config import DataConfig, PackConfig
 from catclip.data.packing import pack
 from catclip.data.pairs import Pairs
 from catclip.data.targets import LabelTargets
+from catclip.environment import environment
 from catclip.errors import UserError
 from catclip.files import write_atomically
-from catclip.train.folder import environment
 
 if TYPE_CHECKING:
     from catclip.config import BenchLoaderConfig
@@ -47,8 +47,7 @@ def run(config: BenchLoaderConfig) -> None:
         results = measure(config, data)
     results["seconds"] = time.perf_counter() - start
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "environment.json", json.dumps(environment(), indent=1))
-    write_atomically(folder / "bench.json", json.dumps(results, indent=1))
+    write_atomically(folder / "bench.json", json.dumps(results | {"environment": environment()}, indent=1))
     console.print(table(results))
     console.print(summary(results), markup=False, soft_wrap=True)
     console.print(f"Wrote {folder / 'bench.json'} in {results['seconds']:.0f} s.", markup=False, soft_wrap=True)
