@@ -18,8 +18,9 @@ from PIL import Image
 from catclip.captions import SynsetExtractor, Vocabulary
 from catclip.captions.counting import count, make_vocabulary
 from catclip.config import DataConfig
-from catclip.data.checking import bad_lines, check, checker, figures, index_shards, spread_samples
+from catclip.data.checking import bad_lines, check, checker, figures, index_shards, spread_samples, tiles
 from catclip.data.checking.tiles import stored_tile
+from catclip.data.images import BadImageError
 from catclip.data.index import index_path
 from catclip.data.loader import HeldOutBatches, Loader
 from catclip.data.pairs import Pairs
@@ -107,7 +108,7 @@ def test_figures_are_what_tarfile_and_pillow_find(glyphs, vocabulary):
     json.dumps(found)
 
 
-def test_formats_and_sizes_are_of_the_picture_as_stored(tmp_path):
+def test_formats_and_sizes_are_of_the_upright_picture(tmp_path):
     turned = picture(0, 40, 32).getexif()
     turned[274] = 6  # to be shown upright, 32 × 40
     kinds = [
@@ -121,6 +122,7 @@ def test_formats_and_sizes_are_of_the_picture_as_stored(tmp_path):
     assert formats == {"pictures.JPEG": 2, "pictures.PNG": 1, "pictures.WEBP": 1}
     assert (found["picture_width_pixels_min"], found["picture_width_pixels_max"]) == (20, 300)
     assert (found["picture_height_pixels_min"], found["picture_height_pixels_max"]) == (20, 300)
+    assert found["picture_width_pixels_mean"] == (32 + 300 + 20 + 64) / 4
     assert found["picture_area_pixels_min"] == 1280
     assert found["small_pictures"] == 3
     assert "vocabulary_labels" not in found
@@ -268,6 +270,18 @@ def test_a_tile_has_what_the_sample_has(damaged, vocabulary):
     bad = stored_tile(pairs, vocabulary, (0, 1), 150)
     assert (bad.picture, bad.key, bad.note) == (None, "no_picture", "no picture")
     assert stored_tile(pairs, None, (0, 0), 150).labels is None
+
+
+def test_a_tile_shows_what_training_can_read(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise BadImageError("broken, says Pillow")
+
+    monkeypatch.setattr(tiles, "decode", refuse)
+    path = write_shard(tmp_path / "s.tar", sample("odd", jpg=encode(picture(0, 64, 64))), sample("bad", jpg=b"?"))
+    odd, bad = (stored_tile(pairs_of(path), None, (0, row), 32) for row in range(2))
+    expected = picture(0, 64, 64).resize((32, 32), Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(odd.picture).astype(int) - np.asarray(expected)).mean() < 3
+    assert (bad.picture, bad.note) == (None, "picture cannot be decoded")
 
 
 # ---- indexes --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from catclip.captions.sources import weighted_files
 from catclip.captions.sources.remote import is_address
 from catclip.captions.sources.rows import RowLabeller, gather
 from catclip.data.checking.tally import Bad, Captions, Pictures, Tally
-from catclip.data.images import FORMATS, BadImageError, held_out_picture
+from catclip.data.images import FORMATS, BadImageError, held_out_picture, picture_size
 from catclip.data.index import index_path, write_index
 from catclip.data.jpeg import read_frame
 from catclip.data.pairs import BadSampleError, Pairs
@@ -191,8 +191,8 @@ class _Checker:
         return captions
 
     def _add_picture(self, found: Pictures, data: bytes) -> None:
-        kind, width, height = measure(data)
-        found.formats[kind] += 1
+        width, height = picture_size(data)
+        found.formats[_format(data)] += 1
         found.width.add(width)
         found.height.add(height)
         found.area.add(width * height)
@@ -208,9 +208,6 @@ class _Checker:
         found.seen.update(labels.flatten().to_pylist())
 
 
-def measure(data: bytes) -> tuple[str, int, int]:
-    """Return format, width and height of a picture that can be decoded, as it is stored."""
-    if frame := read_frame(data):
-        return "JPEG", frame.width, frame.height
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
-    return str(image.format), image.width, image.height
+def _format(data: bytes) -> str:
+    """Return the format of a picture that can be decoded: JPEG, PNG …"""
+    return "JPEG" if read_frame(data) else str(Image.open(io.BytesIO(data), formats=FORMATS).format)

@@ -30,7 +30,7 @@ class Pictures:
 
     Attributes:
         formats: JPEG, PNG … → pictures.
-        width, height, area: pixels, of the picture as it is stored.
+        width, height, area: pixels, of the upright picture.
         size: bytes of its file.
         small: pictures whose shorter side is shorter than training pictures are.
     """

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from catclip.data.sheet.lettering import Lettering, runs_leftwards
 from catclip.files import write_atomically, writing
 
-_INK, _GREY, _MAT, _FRAME = "#1f2328", "#68707a", "#f1f2f4", "#d8dce1"
+_INK, _GREY, _MAT = "#1f2328", "#68707a", "#f1f2f4"
 _CHIP, _CHIP_INK = "#e3eefa", "#0a4a80"
 _BAD, _BAD_INK = "#fdeceb", "#a5281b"
 _MARGIN, _GAP = 36, 26  # pixels around the grid, and between its pictures
