@@ -229,7 +229,7 @@ class Loader:
                 raise
             raise UserError(
                 f"A process of the loader was killed ({error}): most likely memory ran out, or in a container shared "
-                "memory (--shm-size). Give fewer data.workers, or a smaller run.batch; the same command resumes."
+                "memory (--shm-size). Give fewer data.workers, or a smaller run.batch."
             ) from error
 
     def _count(self, batch: Batch) -> None:
@@ -244,7 +244,7 @@ class Loader:
         if sum(self.bad.values()) > self.max_bad * samples:
             raise UserError(
                 f"{self.report()} That is more than data.max_bad={self.max_bad:g} allows: "
-                "repair the shards, or raise data.max_bad to train on the rest."
+                "repair the shards, or raise data.max_bad to use the rest."
             )
 
     def news(self) -> str | None:

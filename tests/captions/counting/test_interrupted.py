@@ -43,7 +43,8 @@ def corpus(tmp_path):
 
 
 def start(corpus: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "driver.py", "vocab", "data.sources=captions.txt", "tau=1", *more]
+    sources = [] if any(each.startswith("data.sources=") for each in more) else ["data.sources=captions.txt"]
+    command = [sys.executable, "driver.py", "vocab", *sources, "tau=1", *more]
     return subprocess.Popen(command, cwd=corpus, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
