@@ -10,8 +10,9 @@ from io import FileIO
 from catclip.captions.sources.failures import AddressError
 from catclip.captions.sources.pipe import PipeFile, is_pipe
 from catclip.captions.sources.remote import RemoteFile, forget_listing, size_and_version
-from catclip.data.cache.folder import CacheFolder, Hold, Record
-from catclip.data.cache.patience import NoRoomError, Patience, say
+from catclip.data.cache.folder import UNREAD, CacheFolder, Hold, Record
+from catclip.data.cache.patience import NoRoomError, Patience
+from catclip.data.cache.saying import say, sentence
 from catclip.files import writing
 
 _PIECE = 4 << 20  # bytes read at once
@@ -20,7 +21,9 @@ _RECORD_SIZE = 256  # bytes, more than any has
 _COMMAND_SILENCE = 5  # times as long as a server may a command be silent: it may have much to do before it writes
 
 
-def fetch(address: str, folder: CacheFolder, patience: Patience, timeout: float, *, trusted: bool, wait: bool) -> bool:
+def fetch(
+    address: str, folder: CacheFolder, patience: Patience, timeout: float, *, trusted: bool, to_read: bool
+) -> bool:
     """Fetch a shard into its place, unless there is a copy that is still what its server has.
 
     Args:
@@ -29,10 +32,10 @@ def fetch(address: str, folder: CacheFolder, patience: Patience, timeout: float,
         patience: when to give up.
         timeout: seconds that a web server may be silent.
         trusted: a copy is known to be what the server has.
-        wait: where another process or thread fetches it now, wait for it.
+        to_read: it is wanted now, and waited for where another process or thread fetches it. Else it is fetched ahead.
 
     Returns:
-        Whether there is a copy now; always, with `wait`.
+        Whether there is a copy now; always, if it is to be read.
 
     Raises:
         UnreachableError: the shard cannot be had.
@@ -40,12 +43,12 @@ def fetch(address: str, folder: CacheFolder, patience: Patience, timeout: float,
     """
     asked = time.time()
     place = folder.place(address)
-    with folder.hold(place, wait) as hold:
+    with folder.hold(place, wait=to_read) as hold:
         if hold is None:
             return False
         if not (hold.has_copy() and (trusted or hold.is_checked_since(asked))):
             _Fetch(address, folder, hold, timeout).run(patience)
-        folder.use(place)
+        folder.use(place, to_read)
     return True
 
 
@@ -100,6 +103,7 @@ class _Fetch:
             with open(self.place.partial, "ab") as file:
                 os.fsync(file.fileno())  # a loss of power leaves no copy with holes
             self.hold.note(Record(written, version))
+            os.utime(self.place.partial, (UNREAD, time.time()))
             os.replace(self.place.partial, self.place.copy)
 
     def _ask(self) -> tuple[int | None, str] | None:
@@ -113,7 +117,7 @@ class _Fetch:
             if record is None or not error.passes:
                 raise
             if self.folder.may_speak():
-                say(f"{error} What was fetched of it earlier is used.")
+                say(f"{sentence(error)} What was fetched of it earlier is used.")
             self.hold.note(record)
             return None
         if record and size in (None, record.size) and (version == record.version or not version or not record.version):

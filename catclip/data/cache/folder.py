@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from catclip.captions.sources.pipe import is_pipe
+from catclip.data.cache.saying import say
 from catclip.data.cache.sizes import size_in_words
 from catclip.errors import UserError
 from catclip.files import path_aside, writing
@@ -26,6 +27,8 @@ from catclip.files import path_aside, writing
 _OURS = re.compile(r".*-[0-9a-f]{16}(\.[\w+-]+)?")
 _ROLES = (".partial", ".json")
 _LONGEST = 100  # characters of a shard's own name that its copy keeps
+UNREAD = 0.0  # the time of the last access of a copy that was fetched ahead
+_JUST_NOW = 600  # seconds
 _SPEAK_EVERY = 60  # seconds, of all processes that use the folder
 
 
@@ -59,6 +62,7 @@ class _Entry(NamedTuple):
     size: int  # bytes that it takes, or may yet take
     unwritten: int  # those that are not on the disk yet
     used: float  # when it was last used
+    unread: bool  # fetched ahead
 
 
 def name_of(address: str) -> str:
@@ -118,11 +122,12 @@ class CacheFolder:
         copy = self.path / name_of(address)
         return Place(copy, path_aside(copy), copy.with_name(f".{copy.name}.json"))
 
-    def use(self, place: Place) -> bool:
-        """Note that a copy is used now; return whether it is there."""
+    def use(self, place: Place, to_read: bool) -> bool:
+        """Note that a copy is used now, to be read or to be there when it is; return whether it is there."""
+        now = time.time()
         with writing(place.copy):
             try:
-                os.utime(place.copy)
+                os.utime(place.copy, (now if to_read else place.copy.stat().st_atime, now))
             except FileNotFoundError:
                 return False
         return True
@@ -178,6 +183,7 @@ class CacheFolder:
                 if self._delete(other.name):
                     others.remove(other)
                     missing -= other.size
+                    self._regret(other)
             if missing <= 0:
                 hold.note_while_alone(record)
         if missing > 0 and disk < 0 and not others:
@@ -190,6 +196,13 @@ class CacheFolder:
             f"The disk is full: {address} does not fit into {self.path} ({free} free). Free some space, or choose "
             f"another folder by data.cache; data.cache_limit={size_in_words(self.limit)} is more than there is."
         )
+
+    def _regret(self, deleted: _Entry) -> None:
+        if deleted.unread and time.time() - deleted.used < _JUST_NOW and self.may_speak():
+            say(
+                f"{self.path / deleted.name} was fetched ahead, and is deleted before it was read: "
+                f"data.cache_limit={size_in_words(self.limit)} is small for what is read at the same time."
+            )
 
     def may_speak(self) -> bool:
         """Whether no process has said anything about this folder for a while; what is said now counts."""
@@ -228,7 +241,8 @@ class CacheFolder:
             record = self.path / f".{name}.json"
             room = _room_if_held(record)
             unwritten = max(0, room - sizes.get(".partial", 0))
-        return _Entry(name, sum(sizes.values()) + unwritten, unwritten, used)
+        unread = "" in found and found[""].st_atime == UNREAD
+        return _Entry(name, sum(sizes.values()) + unwritten, unwritten, used, unread)
 
     def _delete(self, name: str) -> bool:
         """Delete all of a shard, unless it is held."""

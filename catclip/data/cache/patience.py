@@ -1,11 +1,11 @@
-"""When to try again, and when no more; and the line that says so."""
+"""When to try again, and when no more."""
 
 import random
-import sys
 import time
 from collections.abc import Callable
 
 from catclip.captions.sources.failures import AddressError
+from catclip.data.cache.saying import say, sentence
 from catclip.errors import UserError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds; each is twice the one before
@@ -58,11 +58,11 @@ class Patience:
         left = self._deadline - time.monotonic()
         if left <= 0:
             tried = f" It was tried for {self.seconds:g} s." if self.seconds else ""
-            raise UnreachableError(f"{error}{tried}") from error
+            raise UnreachableError(f"{sentence(error)}{tried}") from error
         # Room is mostly found in a moment.
         brief = isinstance(error, NoRoomError) and self.seconds - left < _BRIEF
         if not brief and self._may_speak():
-            say(f"Waiting: {error} It is tried again, for {left:.0f} s.")
+            say(f"Waiting: {sentence(error)} It is tried again, for {left:.0f} s.")
             self._said = self._said or time.monotonic()
         # At random, or all workers would come at the same moment.
         time.sleep(min(left, self._next_pause(error) * self._chance.uniform(0.5, 1)))
@@ -78,8 +78,3 @@ class Patience:
         """Say that the waiting is over, if it was said that it began."""
         if self._said is not None:
             say(f"Going on after {time.monotonic() - self._said:.0f} s: {address} is here.")
-
-
-def say(message: str) -> None:
-    # No logger: what sets up logging for a run silences those that were there before.
-    print(f"catclip: {message}", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from catclip.captions.sources.remote import is_address
 from catclip.config import DataConfig
 from catclip.data.cache.fetch import fetch
 from catclip.data.cache.folder import CacheFolder
-from catclip.data.cache.patience import Patience, say
+from catclip.data.cache.patience import Patience
 from catclip.data.cache.prefetch import Prefetcher
 from catclip.data.cache.sizes import parse_size, size_in_words
 from catclip.errors import UserError
@@ -67,16 +67,9 @@ class ShardCache:
         if not is_address(path):
             return Path(path)
         mine, place = self._mine(), self._folder.place(address)
-        if address in mine.checked and self._folder.use(place):
-            mine.fetched_ahead.discard(address)
+        if address in mine.checked and self._folder.use(place, to_read=True):
             return place.copy
-        if address in mine.fetched_ahead and self._folder.may_speak():
-            say(
-                f"{address} was fetched ahead and deleted before it was read: data.cache_limit="
-                f"{size_in_words(self.limit)} is small for what is read at the same time."
-            )
-        self._fetch(address, self.patience, wait=True)
-        mine.fetched_ahead.discard(address)
+        self._fetch(address, self.patience, to_read=True)
         return place.copy
 
     def open(self, address: str) -> BinaryIO:
@@ -102,27 +95,15 @@ class ShardCache:
         mine = self._mine()
         mine.prefetcher.wish([address for address in addresses if is_address(address)])
 
-    def _fetch(self, address: str, patience: float, wait: bool) -> bool:
-        """Fetch a shard; return whether it is there: without `wait` another process may be at it."""
+    def _fetch(self, address: str, patience: float, to_read: bool) -> None:
         checked = self._mine().checked
-        found = fetch(
-            address,
-            self._folder,
-            Patience(patience, self._folder.may_speak),
-            self.timeout,
-            trusted=address in checked,
-            wait=wait,
-        )
-        if found:
+        waits = Patience(patience, self._folder.may_speak)
+        if fetch(address, self._folder, waits, self.timeout, trusted=address in checked, to_read=to_read):
             checked.add(address)
-        return found
 
     def _fetch_ahead(self, address: str) -> None:
-        mine = self._mine()
-        if address in mine.checked and self._folder.use(self._folder.place(address)):
-            return
-        if self._fetch(address, 0.0, wait=False):
-            mine.fetched_ahead.add(address)
+        if not (address in self._mine().checked and self._folder.use(self._folder.place(address), to_read=False)):
+            self._fetch(address, 0.0, to_read=False)
 
     def _mine(self) -> "_OfProcess":
         if self._process is None or self._process.pid != os.getpid():
@@ -135,11 +116,9 @@ class _OfProcess:
 
     Attributes:
         checked: addresses whose copies were compared with what their servers have.
-        fetched_ahead: those that were not asked for yet.
     """
 
     def __init__(self, fetch_ahead: Callable[[str], None]) -> None:
         self.pid = os.getpid()
         self.checked: set[str] = set()
-        self.fetched_ahead: set[str] = set()
         self.prefetcher = Prefetcher(fetch_ahead)

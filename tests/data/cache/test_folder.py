@@ -163,11 +163,11 @@ def take(folder, number, size):
 
 def test_what_was_used_last_stays(folder):
     places = [put(folder, number, 3000, used) for number, used in enumerate((100, 300, 200))]
-    assert folder.use(places[0])
+    assert folder.use(places[0], to_read=True)
     assert take(folder, 3, 3000)
     assert [place.copy.exists() for place in places] == [True, True, False]
     assert [place.record.exists() for place in places] == [True, True, False]
-    assert not folder.use(places[2])
+    assert not folder.use(places[2], to_read=True)
 
 
 def test_no_more_than_necessary_is_deleted(folder):

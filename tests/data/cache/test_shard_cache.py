@@ -170,7 +170,7 @@ def test_a_command_that_fails_is_run_again(shards, cache, tmp_path, capfd):
         f"pipe:cat {shards}/0.tar; test -e {tmp_path}/second || (touch {tmp_path}/second; echo no net >&2; exit 2)"
     )
     assert cache.local(command).read_bytes() == (shards / "0.tar").read_bytes()
-    assert "ended with exit status 2: no net It is tried again" in capfd.readouterr().err
+    assert "ended with exit status 2: no net. It is tried again" in capfd.readouterr().err
 
 
 def test_a_command_that_always_fails_is_given_up(cache, tmp_path):
@@ -435,8 +435,18 @@ def test_too_small_for_what_is_read_at_once_is_said(server, cache, capfd):
     wait_for(lambda: len(files(cache)) == 1)
     wait_for(lambda: not any(thread.name == "prefetch" for thread in threading.enumerate()))
     cache.local(f"{server.url}/1.tar")
-    cache.local(f"{server.url}/0.tar")
-    assert "fetched ahead and deleted before it was read: data.cache_limit=150 KB" in capfd.readouterr().err
+    assert "was fetched ahead, and is deleted before it was read: data.cache_limit=150 KB" in capfd.readouterr().err
+
+
+def test_what_was_read_may_be_deleted_silently(server, cache, capfd):
+    cache = ShardCache(cache.folder, 150_000)
+    for number in range(3):
+        cache.prefetch([f"{server.url}/{number}.tar"])
+        wait_for(lambda: not any(thread.name == "prefetch" for thread in threading.enumerate()))
+        cache.local(f"{server.url}/{number}.tar")
+        cache.prefetch([f"{server.url}/{number}.tar"])
+        wait_for(lambda: not any(thread.name == "prefetch" for thread in threading.enumerate()))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_cache_is_used_after_a_fork(server, shards, cache):
