@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -100,6 +101,29 @@ def test_a_forked_process_does_not_keep_the_lock(folder):
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
+
+
+def test_who_waited_for_what_was_deleted_holds_what_comes_after(folder):
+    place = folder.place("s3://b/0.tar")
+    held, go = threading.Event(), threading.Event()
+
+    def wait():
+        with folder.hold(place):
+            held.set()
+            go.wait(10)
+
+    with folder.hold(place):
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        time.sleep(0.2)
+        place.record.unlink()  # as who makes room does
+    try:
+        assert held.wait(10)
+        with folder.hold(place, wait=False) as mine:
+            assert mine is None
+    finally:
+        go.set()
+        waiter.join()
 
 
 def test_a_record_is_read_again(folder):

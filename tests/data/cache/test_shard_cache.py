@@ -453,13 +453,14 @@ def test_a_cache_is_used_after_a_fork(server, shards, cache):
     """A loader's workers are forked from a process that has read, and is reading, from the same server."""
     cache.local(f"{server.url}/0.tar")
     server.rate = 200_000
-    cache.prefetch([f"{server.url}/1.tar"])
-    wait_for(lambda: len(server.gets()) == 2)
+    cache.prefetch([f"{server.url}/1.tar", f"{server.url}/2.tar"])
+    wait_for(lambda: len(server.gets()) == 3)
     child = os.fork()
     if child == 0:
         right = False
         try:
             cache.prefetch([f"{server.url}/3.tar"])
+            wait_for(lambda: any(path.name.startswith("3-") for path in files(cache)))
             numbers = (0, 2, 1, 3)
             read = [cache.local(f"{server.url}/{number}.tar").read_bytes() for number in numbers]
             right = read == [(shards / f"{number}.tar").read_bytes() for number in numbers]
