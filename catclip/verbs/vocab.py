@@ -38,14 +38,10 @@ def run(config: VocabConfig) -> None:
         raise UserError(f"{out} exists already. Give another out=…, or remove it first.")
     if out.suffix in (".png", ".html"):
         raise UserError(f"out={out}: that ending is of what stands beside the vocabulary. Give it another, as .tsv.")
-    parts = out.with_name(f"{out.name}.parts")
-    for beside in (out.with_suffix(".png"), out.with_suffix(".html")):
-        if beside.exists() and not parts.exists():  # or a killed run of this command has drawn it
-            raise UserError(f"{beside} exists already, and {out} gets one of that name. Give another out=….")
     check_options(config.prune, config.tau, config.top_k, config.min_depth, config.exclude)
     start = time.perf_counter()
     extractor = SynsetExtractor(config.rule, config.captions.tagger, config.captions.sense)
-    with signals_raised(), Journal(parts) as journal:
+    with signals_raised(), Journal(out.with_name(f"{out.name}.parts")) as journal:
         try:
             corpus = _count_with_progress(console, config, extractor, journal)
             vocabulary = _make_vocabulary(corpus, extractor, config, journal)
