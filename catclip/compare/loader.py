@@ -205,8 +205,9 @@ def _sizes(pairs: Pairs) -> Iterator[tuple[int, int, int]]:
 
 def label_figures(pairs: Pairs, targets: LabelTargets) -> dict[str, float]:
     """Return how many bytes the labels of a batch of `BATCH` samples take, as they travel and as a dense matrix."""
-    some = [targets.labels(annotation) for annotation in pairs.annotations(BATCH)]
-    collated = targets.collate(list(islice(cycle(some), BATCH)))
+    rng = np.random.default_rng(0)
+    batch = [targets(annotation, rng) for annotation in islice(cycle(pairs.annotations(BATCH)), BATCH)]
+    collated = targets.collate(batch)
     return {
         "batch.samples": BATCH,
         "batch.labels": len(collated["label_ids"]),
