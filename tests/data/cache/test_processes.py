@@ -120,7 +120,8 @@ def test_a_server_that_is_killed_costs_a_pause(shards, tmp_path, capfd):
     with Server(shards, port) as again:
         thread.join(10)
         assert read["path"].read_bytes() == data
-        assert again.gets() == [f"bytes={kept}-"]
+        (asked,) = again.gets()
+        assert int(asked.removeprefix("bytes=").removesuffix("-")) >= kept
     said = capfd.readouterr().err.splitlines()
     assert said[0].startswith(f"catclip: Waiting: http://127.0.0.1:{port}/0.tar cannot be read: the connection ")
     assert said[1].startswith("catclip: Going on after")
