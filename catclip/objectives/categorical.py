@@ -12,7 +12,7 @@ from catclip.data.targets import LabelTargets
 from catclip.errors import UserError, check_choice
 from catclip.models.backbone import Backbone
 from catclip.models.heads import LabelHead
-from catclip.objectives.base import Objective
+from catclip.objectives.base import Objective, Outputs
 
 PRIOR_SAMPLES = 10_000  # training captions from which the label prior is estimated
 
@@ -52,9 +52,11 @@ class Categorical(Objective):
             prior = (counts + 0.5) / (samples + 1) if bias == "prior" else None
         self.head = LabelHead(backbone.width, len(self.vocabulary), prior)
 
-    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        logits = self.head(self.backbone(batch["images"]))
-        return {"loss": ragged_bce(logits, batch["label_ids"], batch["label_offsets"])}
+    def outputs(self, batch: Batch) -> Outputs:
+        return {"logits": self.head(self.backbone(batch["images"]))}
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, torch.Tensor]:
+        return {"loss": ragged_bce(outputs["logits"], batch["label_ids"], batch["label_offsets"])}
 
     def predict(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [B, V] of uint8 images [B, 3, H, W]."""

@@ -12,7 +12,7 @@ from catclip.data.pairs import Pairs
 from catclip.data.targets import TokenTargets
 from catclip.models.backbone import Backbone
 from catclip.models.text import build_text_tower
-from catclip.objectives.base import Objective
+from catclip.objectives.base import Objective, Outputs
 
 
 class Contrastive(Objective):
@@ -27,6 +27,7 @@ class Contrastive(Objective):
     """
 
     evaluator = "retrieval"
+    coupled = True
 
     def __init__(
         self,
@@ -46,15 +47,18 @@ class Contrastive(Objective):
         nn.init.normal_(self.projection.weight, std=backbone.width**-0.5)
         self.text = build_text_tower(text_length, text_width, text_layers, text_heads, embed)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.loss = ClipLoss()
+        self.clip_loss = ClipLoss()
 
-    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def outputs(self, batch: Batch) -> Outputs:
+        return {"pictures": self.embed_pictures(batch["images"]), "texts": self.embed_texts(batch["tokens"])}
+
+    def loss(self, outputs: Outputs, batch: Batch) -> dict[str, torch.Tensor]:
         # exp(t) <= 100, as published. Clamping the parameter, not its value, leaves it a gradient to come back by.
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(100))
         scale = self.log_scale.exp()
-        pictures, texts = self.embed_pictures(batch["images"]), self.embed_texts(batch["tokens"])
-        return {"loss": self.loss(pictures.float(), texts.float(), scale), "scale": scale.detach()}
+        loss = self.clip_loss(outputs["pictures"].float(), outputs["texts"].float(), scale)
+        return {"loss": loss, "scale": scale.detach()}
 
     def embed_pictures(self, images: torch.Tensor) -> torch.Tensor:
         """Unit vectors [B, E] of uint8 images [B, 3, H, W]."""

@@ -1,0 +1,37 @@
+"""A batch in parts: what accumulation over smaller batches needs."""
+
+from collections.abc import Iterator
+
+import torch
+
+from catclip.data.loader import Batch
+
+OFFSETS = "_offsets"
+
+
+def split_batch(batch: Batch, size: int) -> Iterator[Batch]:
+    """Yield the batch in parts of at most `size` pictures, in order.
+
+    Args:
+        batch: of B pictures: tensors and lists with an entry for each; and ragged ones, `<name>_offsets` int64 [B + 1]
+            with `<name>_<anything>` [N, …], of which picture b has the entries from `offsets[b]` to `offsets[b + 1]`.
+        size: at least 1.
+    """
+    count = len(batch["keys"])
+    for start in range(0, count, size):
+        yield _part(batch, start, min(start + size, count))
+
+
+def _part(batch: Batch, start: int, stop: int) -> Batch:
+    ragged = tuple(name.removesuffix(OFFSETS) + "_" for name in batch if name.endswith(OFFSETS))
+    part: Batch = {}
+    for name, value in batch.items():
+        if name.endswith(OFFSETS):
+            part[name] = value[start : stop + 1] - value[start]
+        elif ragged and name.startswith(ragged):
+            (prefix,) = (each for each in ragged if name.startswith(each))
+            offsets: torch.Tensor = batch[prefix[:-1] + OFFSETS]
+            part[name] = value[int(offsets[start]) : int(offsets[stop])]
+        else:
+            part[name] = value[start:stop]
+    return part

@@ -1,0 +1,32 @@
+"""Parts of a batch, laid end to end, are the batch."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catclip.data.micro import split_batch
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=12), st.integers(1, 13))
+def test_each_picture_keeps_what_is_its_own(labels, size):
+    ids = [label for each in labels for label in each]
+    batch = {
+        "keys": [str(row) for row in range(len(labels))],
+        "images": torch.arange(len(labels)).view(-1, 1, 1, 1),
+        "label_ids": torch.tensor(ids, dtype=torch.int64),
+        "label_weights": torch.tensor(ids, dtype=torch.float32) / 2,
+        "label_offsets": torch.tensor([0, *map(len, labels)]).cumsum(0),
+    }
+    parts = list(split_batch(batch, size))
+    assert [len(part["keys"]) for part in parts[:-1]] == [size] * (len(parts) - 1)
+    row = 0
+    for part in parts:
+        assert part["keys"] == batch["keys"][row : row + len(part["keys"])]
+        offsets = part["label_offsets"].tolist()
+        for place in range(len(part["keys"])):
+            assert part["images"][place].item() == row
+            own = part["label_ids"][offsets[place] : offsets[place + 1]].tolist()
+            assert own == labels[row]
+            assert part["label_weights"][offsets[place] : offsets[place + 1]].tolist() == [each / 2 for each in own]
+            row += 1
+    assert row == len(labels)
