@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from catclip.captions.clean import clean, published_clean, published_tokenize, tokenize
-from catclip.captions.extract import SynsetExtractor, _lower_but_names
+from catclip.captions.extract import SynsetExtractor
 from catclip.captions.senses import Candidate, Reading
 from catclip.captions.taggers import LexiconTagger, Tagger
 
@@ -64,7 +64,7 @@ def _explain_published(extractor: SynsetExtractor, caption: str) -> list[Explana
 
 def _explain_default(extractor: SynsetExtractor, tagger: Tagger, caption: str) -> list[Explanation]:
     tokens = tokenize(clean(caption))
-    words = _lower_but_names(tokens)
+    words = extractor.lower_but_names(tokens)
     nouns = next(iter(tagger.nouns([tokens])))
     tags, reasons = _tags(tagger, tokens)
     explained = []

@@ -14,6 +14,7 @@ from catclip.captions.clean import SENTENCE_BREAKS, clean, published_clean, publ
 from catclip.captions.columns.given import text_batches
 from catclip.captions.columns.labeller import ColumnLabeller, ColumnLabels
 from catclip.captions.lexicon import Lexicon, load_lexicon
+from catclip.captions.names import Names, begins_name
 from catclip.captions.senses import Reading, Senses
 from catclip.captions.taggers import (
     FUNCTION_WORDS,
@@ -24,7 +25,7 @@ from catclip.captions.taggers import (
     SpacyTagger,
     Tagger,
 )
-from catclip.captions.units import UNIT, is_unit
+from catclip.captions.units import UNIT, is_unit_at
 from catclip.errors import UserError, check_choice
 
 RULES = ("default", "reference")
@@ -93,6 +94,7 @@ class SynsetExtractor:
         self._label = lru_cache(REMEMBERED)(self._find_label)
         self._published_label = lru_cache(REMEMBERED)(self._find_published_label)
         self._multiword_lemma = lru_cache(REMEMBERED)(self._find_multiword_lemma)
+        self.name_part = lru_cache(REMEMBERED)(Names(self.lexicon).part)
 
     def __reduce__(self) -> tuple[type["SynsetExtractor"], tuple[str, str, str]]:
         return SynsetExtractor, (self.rule, self.tagger, self.sense)
@@ -200,7 +202,50 @@ class SynsetExtractor:
             yield self._labels_of(waiting.popleft(), nouns)
 
     def _labels_of(self, tokens: list[str], nouns: list[bool]) -> list[str]:
-        return [match.wnid for match in self._matches(_lower_but_names(tokens), nouns) if match.wnid]
+        return [match.wnid for match in self._matches(self.lower_but_names(tokens), nouns) if match.wnid]
+
+    def lower_but_names(self, tokens: list[str]) -> list[str]:
+        """Lower-case the tokens, but keep names: runs of two or more capitalised words inside a sentence.
+
+        Words that begin a sentence are a name where `begins_name` says so. A caption in which most words have a capital
+        is a headline, in which capitals say nothing. Units of measure that could be something else become one that
+        could not.
+        """
+        lower = [token.lower() for token in tokens]
+        words = self._keep_names(tokens, lower)
+        return [UNIT if is_unit_at(lower, i) else word for i, word in enumerate(words)]
+
+    def _keep_names(self, tokens: list[str], lower: list[str]) -> list[str]:
+        words = list(lower)
+        capital = [token != word for token, word in zip(tokens, words, strict=True)]
+        capitals, letters = sum(capital), sum(word[0].isalpha() for word in words)
+        if capitals < 2:
+            return words
+        first = [i == 0 or tokens[i - 1] in SENTENCE_BREAKS for i in range(len(tokens))]
+        mostly_lower = 2 * (capitals - 2) <= letters - 2 and letters > 2
+        for i in range(len(tokens)):
+            if first[i] and capital[i]:
+                is_pair = i + 1 < len(tokens) and capital[i + 1]
+                capital[i] = is_pair and self._begins_name(tokens[i], tokens[i + 1], mostly_lower)
+        for i in range(len(tokens)):
+            starts = capital[i] and (first[i] or (capital[i - 1] and first[i - 1]))
+            beside = (i > 0 and capital[i - 1]) or (i + 1 < len(tokens) and capital[i + 1])
+            if capital[i] and tokens[i].istitle() and (starts or (beside and 2 * capitals <= letters)):
+                words[i] = tokens[i]
+        for i in range(1, len(tokens)):
+            # Of a person nothing is read as a place, as Jordan may be. Capitals throughout say so to `read`.
+            if self._is_person(tokens, words, lower, i):
+                words[i - 1 : i + 1] = [word.upper() for word in words[i - 1 : i + 1]]
+        return words
+
+    def _begins_name(self, first: str, second: str, mostly_lower: bool) -> bool:
+        return begins_name(self.name_part(first), self.name_part(second), mostly_lower)
+
+    def _is_person(self, tokens: list[str], words: list[str], lower: list[str], i: int) -> bool:
+        """Whether two words of a name, the first before place `i`, are a person's."""
+        if words[i - 1] == lower[i - 1] or words[i] == lower[i] or not (tokens[i - 1] + tokens[i]).isascii():
+            return False
+        return self.name_part(tokens[i - 1]).given and self.name_part(tokens[i]).surname
 
     def _matches(self, words: list[str], nouns: list[bool]) -> Iterator[Match]:
         """Yield each word, or multiword noun, from left to right with its label; a multiword's words are used up."""
@@ -219,11 +264,16 @@ class SynsetExtractor:
         return self.read(word).wnid
 
     def read(self, word: str) -> Reading:
-        """Return how a noun of one word is read, lower-case unless it is part of a name: its lemma, label, and why."""
+        """Return how a noun of one word is read: its lemma, label, and why.
+
+        It is in lower case, but with its capital as part of a name, and in capitals as part of a person's.
+        """
         if len(word) > _LONGEST:
             return Reading(None, None, "too long for a word")
         if word in _NO_NOUNS:
             return Reading(None, None, "a number, unit or file type")
+        if word.isupper():
+            return Reading(None, None, "a person's name")
         if word != word.lower():
             return self.senses.read_name(word.lower())
         if not word.isascii():
@@ -329,27 +379,3 @@ def _make_tagger(tagger: str, lexicon: Lexicon) -> Tagger:
     if name == "spacy":
         return SpacyTagger(pipeline) if pipeline else SpacyTagger()
     return AnyWordTagger()
-
-
-def _lower_but_names(tokens: list[str]) -> list[str]:
-    """Lower-case the tokens, but keep runs of two or more capitalised words inside a sentence: they are names.
-
-    A caption in which most words have a capital is a headline, in which capitals say nothing. Units of measure that
-    could be something else become one that could not.
-    """
-    lower = [token.lower() for token in tokens]
-    words = _keep_names(tokens, lower)
-    return [UNIT if is_unit(lower[max(i - 2, 0) : i + 1]) else word for i, word in enumerate(words)]
-
-
-def _keep_names(tokens: list[str], lower: list[str]) -> list[str]:
-    words = list(lower)
-    capital = [token != word for token, word in zip(tokens, words, strict=True)]
-    if sum(capital) < 2 or sum(capital) * 2 > sum(word[0].isalpha() for word in words):
-        return words
-    capital[0] = capital[0] and words[0] not in _FUNCTION_WORDS
-    for i in range(1, len(tokens)):
-        beside = capital[i - 1] or (i + 1 < len(tokens) and capital[i + 1])
-        if capital[i] and beside and tokens[i].istitle() and tokens[i - 1] not in SENTENCE_BREAKS:
-            words[i] = tokens[i]
-    return words

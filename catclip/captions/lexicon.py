@@ -6,6 +6,7 @@ is first asked for: of 117,798 nouns a corpus of captions uses a few thousand.
 
 import hashlib
 import lzma
+from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -175,6 +176,12 @@ class Lexicon:
     def is_instance(self, wnid: str) -> bool:
         """Whether the synset is one individual (Paris, Einstein) rather than a kind of thing."""
         return self._synset_fields(wnid)[1].startswith("=")
+
+    def individuals(self, category: str) -> Iterator[list[str]]:
+        """Yield the lemmas, as in `lemmas`, of each individual of one of WordNet's categories."""
+        number = next(number for number, name in CATEGORIES.items() if name == category)
+        start = f"{number}\t="
+        return (line.split("\t")[2].split(" ") for line in self._synsets.values() if line.startswith(start))
 
     def category(self, wnid: str) -> str:
         """Return the lexicographer's category of a synset without its ``noun.``: animal, artifact, person, act …"""

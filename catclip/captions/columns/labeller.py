@@ -9,15 +9,17 @@ from catclip.captions.columns.phrases import PhraseFinder
 from catclip.captions.columns.split import chunks, split
 from catclip.captions.columns.words import (
     ALPHA,
+    BEGINS_NAME,
     BREAK,
     CAPITAL,
     FORM,
     FORMS,
-    FUNCTION,
+    GIVEN,
     LEAN,
     MEASURES,
     NOUN,
     OTHERWISE,
+    SURNAME,
     TAG,
     TAGS,
     TITLE,
@@ -26,7 +28,7 @@ from catclip.captions.columns.words import (
     number,
 )
 from catclip.captions.taggers import EVIDENCE, LexiconTagger
-from catclip.captions.units import is_unit
+from catclip.captions.units import is_unit_at
 
 if TYPE_CHECKING:
     from catclip.captions.extract import SynsetExtractor
@@ -81,6 +83,7 @@ class ColumnLabeller:
         labels = np.where(nouns, self._words.label[ids], np.int32(-1))
         named = np.flatnonzero(names & nouns)
         labels[named] = self._words.name_label[ids[named]]
+        labels[_persons(flags, names)] = -1
         starts, lengths, whole = self._phrases.find(ids, flags, captions.last, nouns, names)
         for step in range(int(lengths.max(initial=0))):
             labels[starts[lengths > step] + step] = -1
@@ -95,7 +98,8 @@ class ColumnLabeller:
             start = place
             while start > place - 2 and not captions.first[start]:
                 start -= 1
-            if is_unit([self._words.texts[i].lower() for i in ids[start : place + 1]]):
+            stop = place + 1 if captions.last[place] else place + 2
+            if is_unit_at([self._words.texts[i].lower() for i in ids[start:stop]], place - start):
                 found.append(place)
         return found
 
@@ -147,21 +151,41 @@ def _rounds(undecided: np.ndarray, first: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _names(flags: np.ndarray, captions: _Captions) -> np.ndarray:
-    """Return bool [T]: the tokens that keep their capital; see `lower_but_names`."""
+    """Return bool [T]: the tokens that keep their capital; see `SynsetExtractor.lower_but_names`."""
     names = np.zeros(len(flags), bool)
-    capital = (flags & CAPITAL) != 0
-    capitals = _sums(capital, captions.offsets)
-    some = capitals > 1
-    if not some.any():
+    places = np.flatnonzero((flags & CAPITAL) != 0)
+    numbers = np.diff(np.searchsorted(places, captions.offsets))
+    several = numbers > 1
+    if not several.any():
         return names
-    some &= 2 * capitals <= _sums((flags & ALPHA) != 0, captions.offsets)
-    capital &= np.repeat(some, np.diff(captions.offsets))
-    capital &= ~(captions.first & ((flags & FUNCTION) != 0))
-    names[1:] = capital[:-1] & ~captions.first[1:]
-    names[:-1] |= capital[1:] & ~captions.last[:-1]
-    names &= capital & ((flags & TITLE) != 0) & ~captions.first
-    names[1:] &= (flags[:-1] & BREAK) == 0
+    letters = _sums((flags & ALPHA) != 0, captions.offsets)
+    at = np.repeat(np.arange(len(numbers)), numbers)
+    places, at = places[several[at]], at[several[at]]
+    sentence = (2 * numbers <= letters)[at]
+    mostly_lower = ((2 * (numbers - 2) <= letters - 2) & (letters > 2))[at]
+    own = flags[places]
+    first = captions.first[places] | ((flags[places - 1] & BREAK) != 0)
+    # Whether it stands right behind the capital before, in one caption: with another False at the end.
+    behind = np.zeros(len(places) + 1, bool)
+    behind[1:-1] = (np.diff(places) == 1) & (at[1:] == at[:-1])
+    starts = first & behind[1:] & _begin_names(own, np.append(own[1:], np.uint32(0)), mostly_lower)
+    beside = behind[1:] | (behind[:-1] & np.append(False, (starts | ~first)[:-1]))
+    second = behind[:-1] & np.append(False, starts[:-1])
+    kept = starts | second | (~first & beside & sentence)
+    names[places[kept & ((own & TITLE) != 0)]] = True
     return names
+
+
+def _begin_names(first: np.ndarray, second: np.ndarray, mostly_lower: np.ndarray) -> np.ndarray:
+    """`begins_name` by the flags of two words."""
+    begins, given = (first & BEGINS_NAME) != 0, (first & GIVEN) != 0
+    return (begins & given) | (mostly_lower & (begins | (given & ((second & SURNAME) != 0))))
+
+
+def _persons(flags: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Return the tokens of names that are a person's: a given name and a surname."""
+    given = np.flatnonzero(names[:-1] & names[1:] & ((flags[:-1] & GIVEN) != 0) & ((flags[1:] & SURNAME) != 0))
+    return np.concatenate([given, given + 1])
 
 
 def _sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

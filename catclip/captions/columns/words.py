@@ -7,6 +7,7 @@ import numpy as np
 from catclip.captions.clean import SENTENCE_BREAKS
 from catclip.captions.columns.hashing import KeyTable, text_hashes
 from catclip.captions.columns.split import Tokens
+from catclip.captions.names import NO_NAME
 from catclip.captions.taggers import EVIDENCE, FUNCTION_WORDS, LexiconTagger
 from catclip.captions.units import UNIT, UNITS
 
@@ -21,13 +22,12 @@ _FORM = {letter: number for number, letter in enumerate(FORMS)}
 
 # A token's flags: four numbers, each in five bits, and what else is true of it.
 LEAN, FORM, NOUN, OTHERWISE = 0, 5, 10, 15
-CAPITAL, TITLE, ALPHA, FUNCTION, BREAK, ENDS_S, POSSESSIVE, STARTS, MEASURES = (
-    np.uint32(1 << bit) for bit in range(20, 29)
+CAPITAL, TITLE, ALPHA, BREAK, ENDS_S, POSSESSIVE, STARTS, MEASURES, BEGINS_NAME, GIVEN, SURNAME = (
+    np.uint32(1 << bit) for bit in range(20, 31)
 )
 UNIT_PLACE = 0  # of the word as which units are read
 
 _MOST = 1 << 20  # words kept; a corpus has no end of new ones, most of them numbers, names and misspellings
-_ALL_FUNCTION_WORDS = {word for words in FUNCTION_WORDS.values() for word in words.split()}
 
 
 def number(flags: np.ndarray, which: int) -> np.ndarray:
@@ -102,16 +102,19 @@ class WordTable:
             flags = TAG[judged.lean] << LEAN | _FORM[judged.form] << FORM
             if judged.form:
                 flags |= TAG[judged.noun] << NOUN | TAG[judged.otherwise] << OTHERWISE
+        name = extractor.name_part(text) if text != word else NO_NAME
         marks = (
             (CAPITAL, text != word),
             (TITLE, text.istitle()),
             (ALPHA, word[0].isalpha()),
-            (FUNCTION, word in _ALL_FUNCTION_WORDS),
             (BREAK, text in SENTENCE_BREAKS),
             (ENDS_S, word.endswith("s")),
             (POSSESSIVE, word == "'s"),
             (STARTS, extractor.starts_multiword(word)),
             (MEASURES, word in UNITS),
+            (BEGINS_NAME, name.begins),
+            (GIVEN, name.given),
+            (SURNAME, name.surname),
         )
         flags |= sum(int(mark) for mark, holds in marks if holds)
         name_label = extractor.word_id(text) if text != word and text.istitle() else -1

@@ -16,7 +16,8 @@ from catclip.captions.lexicon import load_lexicon
 TEXT = """a the two of in 's . , - ! man men dog dogs hot ice cream creams cone fire hydrant hydrants polar bear
 teddy bears cat cradle cats' lady in waiting merry go round wine glass glasses set ups up car goes red fox black
 Statue Of Liberty New York City Paris is are walks play playing run runs young stands light can can't us jack o lantern
-1 4 100 - five foot feet one four yard yards line meter pound pounds ounces knots bucks tall
+1 4 100 - five foot feet one four yard yards line meter pound pounds ounces knots bucks tall above few twenty-five
+tiger michael jordan smith rose will mark brown boston nfl LeBron
 """
 WORDS = TEXT.split()
 SENTENCES = st.lists(st.sampled_from(WORDS) | st.sampled_from(WORDS).map(str.title), max_size=14)
