@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from catclip.config import VocabConfig
 
 
-class EmptyVocabularyError(UserError):
-    """Pruning leaves no labels, though there are counts."""
+class CountedError(UserError):
+    """No vocabulary comes of the counts as things are set, but another may: the message says that they are kept."""
+
+    def __init__(self, message: object, journal: Journal) -> None:
+        kept = f"What was counted is kept in {journal.folder}: so changed, the command counts nothing again."
+        super().__init__(f"{message} {kept}")
 
 
 def run(config: VocabConfig) -> None:
@@ -44,6 +48,7 @@ def run(config: VocabConfig) -> None:
     with signals_raised(), Journal(out.with_name(f"{out.name}.parts")) as journal:
         try:
             corpus = _count_with_progress(console, config, extractor, journal)
+            _judge(corpus, config.data.max_bad, journal)
             vocabulary = _make_vocabulary(corpus, extractor, config, journal)
             written = write_report(corpus, vocabulary, out)
             with writing(out):
@@ -52,7 +57,7 @@ def run(config: VocabConfig) -> None:
         except Stopped as stop:
             print(f"Stopped by {stop}. {_kept(journal)}", file=sys.stderr)
             sys.exit(STOPPED_EARLY)
-        except EmptyVocabularyError:
+        except CountedError:
             raise
         except UserError as error:
             raise UserError(f"{error} {_kept(journal)}".rstrip()) from error
@@ -79,9 +84,20 @@ def _make_vocabulary(
             exclude=config.exclude,
         )
     except UserError as error:
-        raise EmptyVocabularyError(
-            f"{error} What was counted is kept in {journal.folder}: so changed, the command counts nothing again."
-        ) from error
+        raise CountedError(error, journal) from error
+
+
+def _judge(corpus: CorpusCounts, max_bad: float, journal: Journal) -> None:
+    """Refuse a corpus of which too many samples have no caption, or none that can be read."""
+    bad, samples = corpus.bad, corpus.samples + corpus.bad.total()
+    if bad.total() > max_bad * samples:
+        reasons = "; ".join(f"{reason}: {number:,}" for reason, number in bad.most_common())
+        raise CountedError(
+            f"{bad.total():,} of {samples:,} samples have no caption ({bad.total() / samples:.2%}): {reasons}. That is "
+            f"more than data.max_bad={max_bad:g} allows: is data.caption_key right? Repair the sources, or raise "
+            "data.max_bad to count the rest.",
+            journal,
+        )
 
 
 def _kept(journal: Journal) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from catclip.captions.counting.examples import Examples
 from catclip.captions.counting.sample import CaptionSample
 from catclip.captions.extract import ColumnLabels
+from catclip.captions.sources.lines import EMPTY_LINE
 
 MOST_LABELS = 64  # in `CorpusCounts.lengths`; captions with more count there
 
@@ -45,6 +46,7 @@ class CorpusCounts:
     Attributes:
         label_units: int64 [S], occurrences of each synset in units, repeats within a caption included.
         length_units: int64 [MOST_LABELS + 1], captions in units by their number of labels.
+        samples: those that gave a caption, or several, unweighted.
         skipped: reason → samples that gave no caption, unweighted.
         examples: a few captions for each synset.
         sample: the labels of many captions, to see what any vocabulary makes of them.
@@ -55,6 +57,7 @@ class CorpusCounts:
         self.unit = unit
         self.label_units = np.zeros(len(synsets), np.int64)
         self.length_units = np.zeros(MOST_LABELS + 1, np.int64)
+        self.samples = 0
         self.skipped = Counter[str]()
         self.examples = Examples(len(synsets))
         self.sample = CaptionSample()
@@ -87,11 +90,17 @@ class CorpusCounts:
         assert (self.unit, len(self.synsets)) == (other.unit, len(other.synsets))
         self.label_units += other.label_units
         self.length_units += other.length_units
+        self.samples += other.samples
         self.skipped.update(other.skipped)
         self.examples.merge(other.examples)
         self.sample.merge(other.sample)
 
     # ---- what was counted ---------------------------------------------------------------------------------------
+
+    @property
+    def bad(self) -> Counter[str]:
+        """Reason → samples that should have a caption; an empty line of text is no sample."""
+        return Counter({reason: number for reason, number in self.skipped.items() if reason != EMPTY_LINE})
 
     @property
     def captions(self) -> int:
@@ -139,7 +148,7 @@ class CorpusCounts:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return these counts as arrays of numbers and bytes, to be sent or written."""
         labels = np.flatnonzero(self.label_units)
-        about = {"unit": self.unit, "skipped": dict(self.skipped)}
+        about = {"unit": self.unit, "samples": self.samples, "skipped": dict(self.skipped)}
         return {
             "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
             "labels": labels.astype(np.int32),
@@ -156,6 +165,7 @@ class CorpusCounts:
         corpus = cls(synsets, about["unit"])
         corpus.label_units[arrays["labels"]] = arrays["label_units"]
         corpus.length_units += arrays["length_units"]
+        corpus.samples = about["samples"]
         corpus.skipped.update(about["skipped"])
         corpus.examples = Examples.from_arrays(arrays, len(synsets))
         corpus.sample = CaptionSample.from_arrays(arrays)

@@ -33,7 +33,8 @@ def count(captions: Iterable[str], extractor: SynsetExtractor) -> CorpusCounts:
     corpus = CorpusCounts(extractor.synsets)
     captions = iter(captions)
     while batch := list(islice(captions, _BATCH)):
-        column, skipped, _ = present(from_python(batch), "empty caption")
+        column, skipped, samples, _ = present(from_python(batch), "empty caption")
+        corpus.samples += samples
         corpus.skipped.update(skipped)
         corpus.add(column, extractor.label_column(column), keys=caption_keys(0, corpus.captions, len(column)))
     return corpus

@@ -188,6 +188,7 @@ class Counting:
         seed = int.from_bytes(hashlib.sha256(f"{piece.path} {piece.span}".encode()).digest()[:8])
         place = 0
         for chunk in read_captions(piece.path, self.caption_key, self.first_only, piece.span):
+            corpus.samples += chunk.samples
             corpus.skipped.update(chunk.skipped)
             for start in range(0, len(chunk.captions), _BATCH):
                 captions = chunk.captions.slice(start, _BATCH)

@@ -1,5 +1,6 @@
 """What went wrong with an address: in plain words, and whether it may be better in a moment."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -8,6 +9,8 @@ from typing import Any
 from catclip.errors import UserError
 
 _PASSING = (408, 425, 429)  # of the answers below 500: too slow, too early, too many requests
+# How fsspec says of a web server that it sends no parts of a file.
+_NO_RANGES = re.compile("support range requests|Cannot seek streaming HTTP file")
 _LASTING = (
     FileNotFoundError,
     PermissionError,
@@ -92,6 +95,11 @@ def _in_words(address: str, error: Exception) -> str:
         return "the connection is refused."
     if isinstance(root, ConnectionError) or _broke_off(causes):
         return "the connection broke off."
+    if any(_NO_RANGES.search(str(cause)) for cause in causes):
+        return (
+            "the server sends files only from their beginning, and Parquet is read here and there. Copy it to this "
+            "machine first, or put simplecache:: before the address, which keeps a copy."
+        )
     said = next((cause for cause in causes if not isinstance(cause, FileNotFoundError)), root)
     return f"{type(said).__name__}: {said}"
 

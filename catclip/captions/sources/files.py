@@ -72,21 +72,40 @@ def expand(patterns: str | Iterable[str | Path]) -> list[str]:
     listed = [patterns] if isinstance(patterns, str) else list(patterns)
     if not listed:
         raise UserError("The list of sources is empty.")
-    parts: list[str] = []
-    for pattern in listed:
-        if not isinstance(pattern, str | Path):
-            raise UserError(f"{pattern!r} is no path or pattern of file names.")
-        try:
-            parts.extend(braceexpand(str(pattern)))
-        except ValueError:
-            raise UserError(f"{pattern} has a brace without its partner.") from None
+    members = {str(pattern): _members(pattern) for pattern in listed}
+    parts = [part for each in members.values() for part in each]
     # Each is asked for, and thousands one after the other would take minutes.
     threads = _ASKED_AT_ONCE if len(parts) > 1 and any(remote.is_address(part) for part in parts) else 1
     with ThreadPoolExecutor(threads) as pool:
-        return sorted({file for found in pool.map(_matches, parts) for file in found})
+        found = dict(zip(parts, pool.map(_matches, parts), strict=True))
+    for pattern, each in members.items():
+        if missing := [part for part in each if not found[part]]:
+            raise UserError(f"{_no_match(pattern, missing, len(each))} {_beside(missing[0])}")
+    return sorted({file for files in found.values() for file in files})
+
+
+def _members(pattern: str | Path) -> list[str]:
+    """Return what a pattern's brace ranges stand for."""
+    if not isinstance(pattern, str | Path):
+        raise UserError(f"{pattern!r} is no path or pattern of file names.")
+    try:
+        return list(dict.fromkeys(braceexpand(str(pattern))))
+    except ValueError:
+        raise UserError(f"{pattern} has a brace without its partner.") from None
+
+
+def _no_match(pattern: str, missing: list[str], members: int) -> str:
+    """Say which members of a pattern's brace ranges, if it has some, match nothing."""
+    if members == 1:
+        return f"No file matches {pattern}."
+    if len(missing) == members:
+        return f"No file matches {pattern}, from {missing[0]} to {missing[-1]}."
+    others = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+    return f"No file matches {missing[0]}{others} of the {members:,} in {pattern}."
 
 
 def _matches(pattern: str) -> list[str]:
+    """Return the files that a pattern without brace ranges stands for."""
     if is_pipe(pattern):
         return [pattern]
     path = pattern.removeprefix("file://")
@@ -100,10 +119,6 @@ def _matches(pattern: str) -> list[str]:
     if in_folder:
         files = [file for file in found if is_read(file)]
         found = [file for file in files if split_name(file)[0] == ".tar"] or files
-    if not found:
-        raise UserError(
-            f"No file matches {pattern}. {remote.beside(path) if remote.is_address(path) else _beside(local)}"
-        )
     return found
 
 
@@ -115,9 +130,12 @@ def _local_matches(path: Path, pattern: str) -> list[str]:
     return [file for file in glob(str(path), recursive=True) if Path(file).is_file()] if has_magic(pattern) else []
 
 
-def _beside(path: Path) -> str:
+def _beside(pattern: str) -> str:
     """Say what there is in the place where a pattern looks."""
-    folder = path
+    path = pattern.removeprefix("file://")
+    if remote.is_address(path):
+        return remote.beside(path)
+    folder = Path(path).expanduser()
     while not folder.is_dir() or has_magic(str(folder)):
         if folder == folder.parent:
             break

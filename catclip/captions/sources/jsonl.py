@@ -81,7 +81,7 @@ def _lines_are_objects(block: bytes) -> bool:
 
 def _parse_one_by_one(block: bytes, field: str, first_only: bool) -> Iterator[Chunk]:
     captions: list[str] = []
-    skipped = Counter[str]()
+    samples, skipped = 0, Counter[str]()
     for line in block.split(b"\n"):
         if not line.strip():
             continue
@@ -92,8 +92,9 @@ def _parse_one_by_one(block: bytes, field: str, first_only: bool) -> Iterator[Ch
             continue
         found = captions_in(value.get(field)) if isinstance(value, dict) else []
         skipped[ABSENT] += not found
+        samples += bool(found)
         captions += found[:1] if first_only else found
-    yield Chunk(from_python(captions), +skipped)
+    yield Chunk(from_python(captions), +skipped, samples)
 
 
 def captions_in(value: Any) -> list[str]:

@@ -11,6 +11,7 @@ from catclip.errors import UserError
 
 BLOCK = 1 << 22  # bytes
 LONGEST_LINE = 1 << 26  # bytes; a file whose lines are longer is no text, and would have to be held whole
+EMPTY_LINE = "empty line"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -54,7 +55,7 @@ def first_line(stream: BinaryIO) -> str:
 def text_chunks(stream: BinaryIO, path: str, start: int = 0, stop: int | None = None) -> Iterator[Chunk]:
     """Yield the captions of a text file, one a line; arguments and errors as `line_blocks` has them."""
     for block in line_blocks(stream, path, start, stop):
-        yield present(_split_lines(block), "empty line")
+        yield present(_split_lines(block), EMPTY_LINE)
 
 
 def _split_lines(block: bytes) -> pa.StringArray:

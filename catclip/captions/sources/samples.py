@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from catclip.captions.sources.forward import ForwardFile
 from catclip.captions.sources.texts import Chunk, from_python
 from catclip.errors import UserError
 
 CAPTION_KEYS = ("txt", "json.caption", "json.captions")
+_BLOCK = 1 << 16  # bytes read at once behind the end
 _SAMPLES = 4096  # of which the captions are given at once
 
 
@@ -51,7 +53,7 @@ def shard_chunks(stream: BinaryIO, path: str, caption_key: str | None, first_onl
         UserError: it is no tar, or no sample in it has a caption under that key.
     """
     keys = Counter[str]()
-    found, captions, skipped = False, list[str](), Counter[str]()
+    found, samples, captions, skipped = False, 0, list[str](), Counter[str]()
     wanted = {caption_key.partition(".")[0]} if caption_key else {"txt", "json"}
     for number, sample in enumerate(_samples(stream, path, wanted, keys, skipped), 1):
         caption_key = caption_key or next((key for key in CAPTION_KEYS if _has(sample, key)), None)
@@ -60,16 +62,18 @@ def shard_chunks(stream: BinaryIO, path: str, caption_key: str | None, first_onl
             skipped[of_sample] += 1
         else:
             captions += of_sample[:1] if first_only else of_sample
+            samples += 1
         if number % _SAMPLES == 0:
-            found = found or bool(captions)
-            yield Chunk(from_python(captions), skipped.copy())
+            found = found or samples > 0
+            yield Chunk(from_python(captions), skipped.copy(), samples)
             captions.clear()
             skipped.clear()
-    if keys and not (found or captions):
+            samples = 0
+    if keys and not (found or samples):
         seen = ", ".join(f"{key} ({count:,})" for key, count in keys.most_common(12))
         key = f"data.caption_key={caption_key}" if caption_key else ", ".join(CAPTION_KEYS)
         raise UserError(f"No sample in {path} has a caption under {key}. Keys seen: {seen}.")
-    yield Chunk(from_python(captions), skipped)
+    yield Chunk(from_python(captions), skipped, samples)
 
 
 def _captions_or_reason(sample: dict[str, bytes], caption_key: str | None) -> list[str] | str:
@@ -120,8 +124,8 @@ def _members(stream: BinaryIO, wanted: set[str]) -> Iterator[tuple[tuple[str, st
     Raises:
         tarfile.TarError: the tar is damaged.
     """
-    seeks = stream.seekable()
-    with tarfile.open(fileobj=stream, mode="r:" if seeks else "r|") as tar:
+    source = stream if stream.seekable() else ForwardFile(stream)
+    with tarfile.open(fileobj=source, mode="r:") as tar:  # type: ignore[call-overload]
         while (member := tar.next()) is not None:
             vars(tar)["members"].clear()  # tarfile would keep every header: gigabytes for a large shard
             folder, _, file = member.name.rpartition("/")
@@ -130,16 +134,18 @@ def _members(stream: BinaryIO, wanted: set[str]) -> Iterator[tuple[tuple[str, st
                 extension = extension.lower()
                 content = tar.extractfile(member) if extension in wanted else None
                 yield (folder, stem), extension, content.read() if content else None
-        if seeks:
-            _check_end(stream, tar.offset)
+        _check_end(source, tar.offset)
 
 
-def _check_end(stream: BinaryIO, offset: int) -> None:
+def _check_end(file: BinaryIO | ForwardFile, offset: int) -> None:
     """Raise unless a tar ends in zeros: tarfile takes a broken header, and a file cut short, for its end too."""
-    stream.seek(offset)
-    block = stream.read(tarfile.BLOCKSIZE)
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE or any(block):
         raise tarfile.ReadError("it breaks off")
+    while block := file.read(_BLOCK):
+        if any(block):
+            raise tarfile.ReadError("it has an end mark, and more after it")
 
 
 def _field_names(content: bytes) -> list[str]:

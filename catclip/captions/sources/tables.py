@@ -76,7 +76,7 @@ def csv_chunks(stream: BinaryIO, path: str, column: str | None) -> Iterator[Chun
             column_names=[str(i) for i in range(layout.columns)],
             skip_rows_after_names=int(layout.has_header),
         ),
-        pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=ragged.note),
+        pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=ragged.note),
         _only(layout.place),
     )
     # A quotation mark that is left open swallows what follows, to the end, without an error.
@@ -88,7 +88,7 @@ def csv_chunks(stream: BinaryIO, path: str, column: str | None) -> Iterator[Chun
         yield present(captions.slice(0, len(captions) - (_END in last)), EMPTY)
         yield from ragged.chunks()
     if not complete:
-        yield Chunk(pa.array([], pa.string()), Counter({"rows after a quotation mark left open": 1}))
+        yield Chunk(pa.array([], pa.string()), Counter({"rows after a quotation mark left open": 1}), 0)
 
 
 def tsv_chunks(
@@ -113,7 +113,7 @@ def tsv_chunks(
 def _parse_tsv(block: bytes, layout: Layout) -> Iterator[Chunk]:
     if not block:
         return
-    options: dict[str, Any] = {"delimiter": "\t", "quote_char": False, "ignore_empty_lines": False}
+    options: dict[str, Any] = {"delimiter": "\t", "quote_char": False}
     ragged = _RaggedRows(layout.place, pa_csv.ParseOptions(**options))
     table = pa_csv.read_csv(
         pa.BufferReader(block),
@@ -183,7 +183,7 @@ class _RaggedRows:
     def chunks(self) -> Iterator[Chunk]:
         """Give and forget the captions of the rows that were noted, and how many have none."""
         if self.short:
-            yield Chunk(pa.array([], pa.string()), Counter({"row too short": self.short}))
+            yield Chunk(pa.array([], pa.string()), Counter({"row too short": self.short}), 0)
         for columns, rows in self.rows.items():
             block = "".join(f"{row}\n" for row in rows).encode()
             names = [str(i) for i in range(columns)]

@@ -15,11 +15,13 @@ class Chunk(NamedTuple):
     Attributes:
         captions: strings [B], none of them null or empty.
         skipped: reason → samples that gave no caption.
+        samples: those that gave one, or several.
         size: bytes of the file read for it, as they are stored.
     """
 
     captions: pa.StringArray
     skipped: Counter[str]
+    samples: int
     size: int = 0
 
 
@@ -64,14 +66,17 @@ def present(captions: pa.StringArray, reason: str) -> Chunk:
     trimmed = pc.utf8_trim_whitespace(captions)
     full = pc.fill_null(pc.greater(pc.binary_length(trimmed), 0), False)
     empty = len(trimmed) - (pc.sum(full).as_py() or 0)
-    return Chunk(trimmed.filter(full), Counter({reason: empty})) if empty else Chunk(trimmed, Counter())
+    if not empty:
+        return Chunk(trimmed, Counter(), len(trimmed))
+    return Chunk(trimmed.filter(full), Counter({reason: empty}), len(trimmed) - empty)
 
 
 def present_in_lists(lists: pa.ListArray | pa.LargeListArray, reason: str, first_only: bool) -> Chunk:
     """Return the captions in lists of them: all, or of each list the first that is not empty."""
     captions, owners = owned_in_lists(lists, first_only)
-    empty = len(lists) - len(np.unique(owners))
-    return Chunk(captions, Counter({reason: empty}) if empty else Counter())
+    samples = len(np.unique(owners))
+    empty = len(lists) - samples
+    return Chunk(captions, Counter({reason: empty}) if empty else Counter(), samples)
 
 
 def owned(captions: pa.StringArray) -> tuple[pa.StringArray, np.ndarray]:

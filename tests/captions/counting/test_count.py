@@ -106,7 +106,7 @@ def test_tau_that_leaves_nothing_names_one_that_does(extractor):
 
 
 def config(sources, out, **changes):
-    data = SimpleNamespace(sources=sources, caption_key=None, captions="first")
+    data = SimpleNamespace(sources=sources, caption_key=None, captions="first", max_bad=0.01)
     captions = SimpleNamespace(tagger="lexicon", sense="visual")
     settings = {"data": data, "rule": "default", "captions": captions, "tau": 2, "out": str(out), "workers": 1}
     pruning = {"prune": "drop", "top_k": None, "min_depth": None, "exclude": []}
@@ -165,6 +165,31 @@ def test_verb_keeps_nothing_that_is_of_no_use(files, tmp_path):
     assert not list(tmp_path.glob("vocab.tsv*"))
 
 
+def test_verb_stops_where_too_many_samples_have_no_caption(tmp_path, monkeypatch):
+    source, out = tmp_path / "captions.jsonl", tmp_path / "vocab.tsv"
+    rows = ['{"caption": ["a dog", "two dogs"]}'] * 97 + ['{"caption": []}', "{", '{"caption": null}']
+    source.write_text("\n".join(rows))
+    data = SimpleNamespace(sources=str(source), caption_key=None, captions="all", max_bad=0.02)
+    with pytest.raises(
+        UserError, match=r"^3 of 100 samples have no caption \(3\.00%\): no caption: 2; invalid JSON: 1\."
+    ):
+        run(config(str(source), out, data=data))
+    assert not out.exists()
+    monkeypatch.setattr(SynsetExtractor, "label_column", lambda *_: pytest.fail("counted again"))
+    data.max_bad = 0.03
+    run(config(str(source), out, data=data))
+    assert Vocabulary.load(out).counts == [194]
+
+
+def test_blank_lines_are_no_samples(tmp_path):
+    for ending, header in ((".txt", ""), (".csv", "caption,url\n"), (".tsv", "caption\turl\n"), (".jsonl", "")):
+        line = {".csv": "a dog,x", ".tsv": "a dog\tx", ".jsonl": '{"caption": "a dog"}'}.get(ending, "a dog")
+        source, out = tmp_path / f"captions{ending}", tmp_path / f"{ending[1:]}.tsv"
+        source.write_text(f"{header}{line}\n\n\n{line}\n\n")
+        run(config(str(source), out))
+        assert Vocabulary.load(out).counts == [2]
+
+
 def test_verb_never_overwrites(files, tmp_path):
     out = tmp_path / "vocab.tsv"
     out.write_text("mine")
@@ -182,13 +207,13 @@ def test_verb_on_wrong_input_writes_nothing(files, tmp_path):
     with pytest.raises(UserError, match="No file matches"):
         run(config(str(tmp_path / "none-*.tar"), out))
     with pytest.raises(UserError, match="captions"):
-        run(config(files, out, data=SimpleNamespace(sources=files, caption_key=None, captions="each")))
+        run(config(files, out, data=SimpleNamespace(sources=files, caption_key=None, captions="each", max_bad=0.01)))
     assert not out.exists()
 
 
 def test_real_shards(shared, tmp_path):
     shards = str(shared / "data/flickr8k/train-0000{0..1}.tar")
-    data = SimpleNamespace(sources=shards, caption_key="json.captions", captions="all")
+    data = SimpleNamespace(sources=shards, caption_key="json.captions", captions="all", max_bad=0.01)
     run(config(shards, tmp_path / "vocab.tsv", data=data, tau=20, workers=2))
     vocabulary = Vocabulary.load(tmp_path / "vocab.tsv")
     assert vocabulary.metadata["captions"] == "10000"

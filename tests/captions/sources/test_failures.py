@@ -59,6 +59,12 @@ class EndpointConnectionError(Exception):
         (FileNotFoundError("http://x/a"), "there is no such file", False),
         (caused(FileNotFoundError("x"), KeyError("x")), "there is no such file", False),
         (caused(FileNotFoundError("x"), ClientError(404)), "there is no such file", False),
+        (
+            ValueError("The HTTP server doesn't appear to support range requests. Open with block_size=0"),
+            "Copy it",
+            False,
+        ),
+        (ValueError("Cannot seek streaming HTTP file"), "only from their beginning", False),
         (web(404), "there is no such file", False),
         (web(403), "403 Forbidden", False),
         (web(401), "401 Unauthorized", False),

@@ -51,6 +51,23 @@ def test_pattern_without_match_is_named(folder, pattern):
         assert "train-00000.tar" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (
+            "trian-{00000..00002}.tar",
+            r"matches \S+trian-\{00000\.\.00002\}\.tar, from \S+trian-00000\.tar to \S+2\.tar\. In",
+        ),
+        ("train-{00000..00003}.tar", r"matches \S+train-00003\.tar of the 4 in \S+train-\{00000\.\.00003\}\.tar\. In"),
+        ("train-{00001..00005}.tar", r"matches \S+train-00003\.tar and 2 more of the 5 in \S+train-\{"),
+        ("trian-*.tar", r"matches \S+trian-\*\.tar\. In \S+ there is: notes\.txt, train-00000\.tar"),
+    ],
+)
+def test_a_brace_range_is_named_whole(folder, pattern, said):
+    with pytest.raises(UserError, match=said):
+        expand([f"{folder}/val-00000.tar", f"{folder}/{pattern}"])
+
+
 def test_empty_list_is_refused():
     with pytest.raises(UserError, match="empty"):
         expand([])

@@ -396,15 +396,27 @@ def test_a_large_shard_is_given_in_chunks(tmp_path):
 
 
 @pytest.mark.parametrize("size", [20 * 1024 + 700, 20 * 1024])
-def test_damaged_shard_is_read_up_to_the_damage(tmp_path, size):
-    path = tmp_path / "s.tar"
-    write_shard(path, [(f"{i:04d}.txt", b"a dog") for i in range(50)])
-    whole = path.read_bytes()
-    for damaged in (whole[:size], whole[:size] + b"\x07" * 3000):
-        path.write_bytes(damaged)
-        captions, skipped = read(path)
+@pytest.mark.parametrize("way", ["here", "compressed", "web"])
+def test_damaged_shard_is_read_up_to_the_damage(tmp_path, server, size, way):
+    path = tmp_path / ("s.tar.gz" if way == "compressed" else "s.tar")
+    whole = tar_of([(f"{i:04d}.txt", b"a dog") for i in range(50)])
+    end_mark = bytes(1024)
+    for damaged in (whole[:size], whole[:size] + b"\x07" * 3000, whole[: 20 * 1024] + end_mark + whole[20 * 1024 :]):
+        path.write_bytes(gzip.compress(damaged) if way == "compressed" else damaged)
+        captions, skipped = read(f"{server}/s.tar" if way == "web" else path)
         assert captions in (["a dog"] * 20, ["a dog"] * 21)
         assert skipped["damaged shard, read up to the damage"] == 1
+
+
+@pytest.mark.parametrize("way", ["here", "compressed", "web"])
+def test_a_whole_shard_is_no_damaged_one(tmp_path, server, way):
+    path = tmp_path / ("s.tar.gz" if way == "compressed" else "s.tar")
+    names = ["a" * 200, "b", "é", "c" * 99]  # those take headers of their own
+    whole = tar_of([(f"{name}.{ending}", b"a dog" * 300) for name in names for ending in ("jpg", "txt", "cls")])
+    path.write_bytes(gzip.compress(whole) if way == "compressed" else whole)
+    captions, skipped = read(f"{server}/s.tar" if way == "web" else path)
+    assert captions == ["a dog" * 300] * 4
+    assert not skipped
 
 
 def test_what_is_no_tar_is_refused(tmp_path):
