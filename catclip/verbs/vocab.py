@@ -20,7 +20,7 @@ from catclip.errors import STOPPED_EARLY, UserError
 from catclip.files import writing
 from catclip.verbs.progress import file_progress
 from catclip.verbs.stopping import Stopped, signals_raised
-from catclip.verbs.vocab_summary import summary, write_report
+from catclip.verbs.vocab_summary import check_beside, summary, write_report
 
 if TYPE_CHECKING:
     from catclip.config import VocabConfig
@@ -42,6 +42,7 @@ def run(config: VocabConfig) -> None:
         raise UserError(f"{out} exists already. Give another out=…, or remove it first.")
     if out.suffix in (".png", ".html"):
         raise UserError(f"out={out}: that ending is of what stands beside the vocabulary. Give it another, as .tsv.")
+    check_beside(out)
     check_options(config.prune, config.tau, config.top_k, config.min_depth, config.exclude)
     start = time.perf_counter()
     extractor = SynsetExtractor(config.rule, config.captions.tagger, config.captions.sense)

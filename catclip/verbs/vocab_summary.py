@@ -12,9 +12,30 @@ from catclip.captions.prune import MIN_DEPTH
 from catclip.captions.report.coverage import coverage_of, coverages, pruning_of
 from catclip.captions.report.drawing import draw
 from catclip.captions.report.glosses import load_glosses
+from catclip.captions.report.mark import is_ours
 from catclip.captions.report.page import write_page
 from catclip.captions.vocabulary import Vocabulary
+from catclip.errors import UserError
 from catclip.files import writing
+
+
+def check_beside(out: Path) -> None:
+    """Refuse to write over files that are not what an earlier run has drawn there.
+
+    Raises:
+        UserError: there is such a file.
+    """
+    for path in _beside(out):
+        with writing(path):
+            if path.exists() and not (path.is_file() and is_ours(path)):
+                raise UserError(
+                    f"{path} is there already and no drawing of a vocabulary, and {out} gets one of that name. "
+                    "Give another out=…, or move it."
+                )
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    return out.with_suffix(".png"), out.with_suffix(".html")
 
 
 def write_report(corpus: CorpusCounts, vocabulary: Vocabulary, out: Path) -> list[Path]:
@@ -23,7 +44,7 @@ def write_report(corpus: CorpusCounts, vocabulary: Vocabulary, out: Path) -> lis
     Raises:
         UserError: they cannot be written there.
     """
-    picture, page = out.with_suffix(".png"), out.with_suffix(".html")
+    picture, page = _beside(out)
     with writing(out.parent):
         draw(corpus, vocabulary, TAUS, picture)
         write_page(corpus, vocabulary, load_glosses(), page)

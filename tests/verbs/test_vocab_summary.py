@@ -87,6 +87,22 @@ def test_the_file_is_not_taken_for_what_stands_beside_it(captions):
         vocab.run(VocabConfig(data=DataConfig(sources=str(captions)), out="vocab.html"))
 
 
+@pytest.mark.parametrize("ending", ["png", "html"])
+def test_what_others_have_drawn_is_left_alone(captions, ending):
+    _, out = build(captions, tau=10)
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    out.unlink()
+    build(captions, tau=10)  # over its own drawings
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+    out.unlink()
+    theirs = out.with_suffix(f".{ending}")
+    theirs.write_bytes(b"precious")
+    with pytest.raises(UserError, match=rf"vocab\.{ending} is there already and no drawing of a vocabulary"):
+        build(captions, tau=10)
+    assert theirs.read_bytes() == b"precious"
+    assert not out.exists()
+
+
 def test_the_first_line_of_a_large_corpus_fits(captions, capsys):
     corpus = CorpusCounts(load_lexicon().wnids())
     corpus.length_units[3] = 100_000_000_000

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from catclip.captions.counting.corpus import CorpusCounts
 from catclip.captions.prune import MIN_DEPTH
 from catclip.captions.report.coverage import Coverage, coverage_of, coverages, pruning_of, threshold_grid
+from catclip.captions.report.mark import GENERATOR
 from catclip.captions.vocabulary import Vocabulary
 from catclip.files import write_atomically
 
@@ -45,7 +46,7 @@ _MOST_LABELS = 12  # shown one by one; more are put together
 def draw(corpus: CorpusCounts, vocabulary: Vocabulary, taus: Sequence[int], path: Path) -> None:
     """Write `make_figure` as a PNG; the same vocabulary gives the same bytes."""
     picture = io.BytesIO()
-    make_figure(corpus, vocabulary, taus).savefig(picture, dpi=130, metadata={"Software": None})
+    make_figure(corpus, vocabulary, taus).savefig(picture, dpi=130, metadata={"Software": GENERATOR})
     write_atomically(path, picture.getvalue())
 
 

@@ -14,6 +14,7 @@ from catclip.captions.hierarchy import path as path_of
 from catclip.captions.lexicon import CATEGORIES, load_lexicon
 from catclip.captions.prune import MIN_DEPTH, Pruner
 from catclip.captions.report.coverage import coverage_of, pruning_of
+from catclip.captions.report.mark import GENERATOR
 from catclip.captions.vocabulary import Vocabulary
 from catclip.files import write_atomically
 
@@ -31,6 +32,7 @@ def write_page(corpus: CorpusCounts, vocabulary: Vocabulary, glosses: Mapping[st
     """
     style, script = ((_PARTS / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     parts = {
+        "generator": GENERATOR,
         "title": html.escape(f"{path.stem}: {len(vocabulary):,} labels"),
         "policy": f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}",
         "style": style,
