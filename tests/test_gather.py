@@ -1,0 +1,42 @@
+import torch
+import torch.distributed as dist
+
+from catclip.gather import gather_with_gradient
+from tests.ranks import on_ranks
+
+ROWS = [3, 1]  # of each rank
+
+
+def everything() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(rows, 2, 5, generator=generator, dtype=torch.float64) for rows in ROWS]
+
+
+def local_loss(rows: torch.Tensor, first: int, count: int) -> torch.Tensor:
+    """A loss of some rows that depends on all of them, and differently."""
+    own = rows[first : first + count]
+    return torch.einsum("bij,nij->bn", own, rows.sin()).logsumexp(1).sum() * (first + 1)
+
+
+def gathered() -> tuple[torch.Tensor, int, torch.Tensor]:
+    tensor = everything()[dist.get_rank()].requires_grad_()
+    rows, first = gather_with_gradient(tensor)
+    local_loss(rows, first, len(tensor)).backward()
+    assert tensor.grad is not None
+    return rows.detach(), first, tensor.grad
+
+
+def test_every_rank_has_all_rows_and_each_row_the_gradients_of_all_losses():
+    rows = torch.cat(everything()).requires_grad_()
+    loss = local_loss(rows, 0, ROWS[0]) + local_loss(rows, ROWS[0], ROWS[1])
+    (expected,) = torch.autograd.grad(loss, rows)
+    results = on_ranks(2, gathered)
+    assert [first for _, first, _ in results] == [0, ROWS[0]]
+    for found, _, _ in results:
+        assert torch.equal(found, rows)
+    torch.testing.assert_close(torch.cat([gradient for *_, gradient in results]), expected)
+
+
+def test_alone_nothing_is_copied():
+    tensor = torch.randn(4, 3)
+    assert gather_with_gradient(tensor) == (tensor, 0)
