@@ -1,0 +1,69 @@
+"""Class lists of target tasks: ImageNet-1k's, files as data sets ship them, class folders."""
+
+import re
+from pathlib import Path
+
+from timm.data import ImageNetInfo
+
+from catclip.data.labelled.classes import read_classes
+from catclip.errors import UserError
+
+IMAGENET = "imagenet-1k"
+_PLACES = re.compile(r"/\w/(\S+) \d+")  # categories_places365.txt: /a/airplane_cabin 1
+_WNID = re.compile(r"n\d{8}")
+
+
+def read_class_list(source: str | Path) -> list[str]:
+    """Class names in the order of their indices.
+
+    Args:
+        source: `imagenet-1k` (its WNIDs, out of timm); a folder with a folder for each class, or with train/ or
+            test/ of such; or a file with one name a line, or laid out as Places365's categories or ADE20k's
+            objectInfo150 (a table with a column Name) are.
+
+    Raises:
+        UserError: there is no such list, or it has no names.
+    """
+    if str(source) == IMAGENET:
+        return list(ImageNetInfo().label_names())
+    path = Path(source)
+    if path.is_dir():
+        return _folders(path)
+    if not path.is_file():
+        raise UserError(f"classes={source}: give {IMAGENET}, a file with a class name a line, or a folder of classes.")
+    lines = read_classes(path)
+    header = lines[0].split("\t")
+    if "Name" in header:
+        column = header.index("Name")
+        rows = [line.split("\t") for line in lines[1:]]
+        if short := next((number for number, row in enumerate(rows, 2) if len(row) <= column), None):
+            raise UserError(f"Line {short} of {source} has no Name.")
+        return [row[column].strip() for row in rows]
+    places = [_PLACES.fullmatch(line) for line in lines]
+    return [place[1] for place in places if place] if all(places) else lines
+
+
+def _folders(path: Path) -> list[str]:
+    split = next((path / name for name in ("train", "test", "val") if (path / name).is_dir()), path)
+    names = sorted(child.name for child in split.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if not names:
+        raise UserError(f"classes={path}: there are no class folders in it.")
+    return names
+
+
+def spoken_name(name: str) -> str:
+    """A class name as a sentence has it: open_clip's for a WNID of ImageNet-1k, WordNet's for another; no underscores.
+
+    For prompts: "a photo of a {name}."
+    """
+    wnid = _WNID.match(name)
+    if wnid and wnid[0] == name:
+        from catclip.captions.lexicon import load_lexicon
+
+        imagenet = ImageNetInfo()
+        if imagenet.has_label(name):
+            from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+            return IMAGENET_CLASSNAMES[imagenet.label_names().index(name)]
+        name = load_lexicon().lemmas(name)[0]
+    return name.partition(",")[0].replace("_", " ").strip()

@@ -1,0 +1,62 @@
+"""Categorical zero-shot: the scores of a run's labels → the scores of classes that it was never told about."""
+
+import torch
+
+from catclip.errors import check_choice
+from catclip.objectives.base import Objective
+from catclip.transfer.head import row_directions
+from catclip.transfer.init import label_head
+from catclip.transfer.mapping import Mapping
+from catclip.transfer.similarity import Neighbourhood
+
+POOLS = ("max", "sum", "none")
+
+
+def pooled_rows(mapping: Mapping) -> list[list[int]]:
+    """Of each class the rows that speak for it: its own and those of all its hyponyms, for a dog is an animal.
+
+    A class of which the vocabulary has neither, or that the user gave rows, has those of its match: the nearest label's
+    or a hypernym's.
+    """
+    near = Neighbourhood(mapping.vocabulary.wnids)
+    pooled = []
+    for match in mapping.matches:
+        below = {row for wnid in match.synsets for row in near.below(wnid)}
+        kept = set(match.rows) if match.how in ("exact", "rollup") or not below else set()
+        pooled.append(sorted(match.rows) if match.how == "given" else sorted(below | kept))
+    return pooled
+
+
+class LabelClassifier:
+    """Pictures → scores of classes, by the label head of a run.
+
+    Args:
+        objective: one with a label head.
+        mapping: the classes.
+        pool: of the logits of a class's rows (see `pooled_rows`) the `max`, or the log of the `sum` of their
+            exponentials; `none`: of its match alone the mean.
+    """
+
+    def __init__(self, objective: Objective, mapping: Mapping, pool: str = "max") -> None:
+        check_choice("pool", pool, POOLS)
+        self._objective, self._pool = objective, pool
+        rows = mapping.rows if pool == "none" else pooled_rows(mapping)
+        weight = row_directions(label_head(objective).head.weight)
+        self._weight = weight[[row for some in rows for row in some]]
+        owners = [owner for owner, some in enumerate(rows) for _ in some]
+        self._owners = torch.tensor(owners, device=weight.device)
+        self._counts = torch.bincount(self._owners, minlength=len(rows))
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Scores float32 [B, C] of uint8 images [B, 3, H, W]; -inf for a class without rows."""
+        logits = self._objective.backbone(images).float() @ self._weight.T
+        owners = self._owners.expand(len(logits), -1)
+        shape = (len(logits), len(self._counts))
+        most = logits.new_full(shape, -torch.inf).scatter_reduce(1, owners, logits, "amax")
+        if self._pool == "max":
+            return most
+        if self._pool == "none":
+            means = logits.new_zeros(shape).scatter_add(1, owners, logits) / self._counts
+            return torch.where(self._counts > 0, means, -torch.inf)
+        shifted = (logits - most.gather(1, owners)).exp()
+        return logits.new_zeros(shape).scatter_add(1, owners, shifted).log() + most
