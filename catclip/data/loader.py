@@ -162,8 +162,12 @@ def _collate(targets: Sequence[Targets], samples: Iterable[Sample], watch: _Stop
     batch["spent"] = watch.spent if watch else {}
     if good:
         batch["images"] = torch.stack([picture for _, picture, _ in good])
+        if watch:
+            watch.lap("pictures")
         for index, target in enumerate(targets):
             batch |= target.collate([sample_targets[index] for _, _, sample_targets in good])
+        if watch:
+            watch.lap("captions")
     return batch
 
 

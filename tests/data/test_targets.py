@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from catclip.captions import Vocabulary
 from catclip.data.pairs import Annotation
 from catclip.data.targets import LabelTargets, TokenTargets
+from catclip.objectives.categorical import count_labels
 
 CAPTIONS = [
     "a photo of a dog", "  Two   CATS &amp; a <b>dog</b>, sitting.  ", "", "naïve café ☕ 東京 🙂", "don't  stop",
@@ -84,38 +85,66 @@ def test_an_endless_word_does_not_stall_a_worker(tokens):
 # ---- labels ---------------------------------------------------------------------------------------------------------
 
 
-def test_labels_are_the_vocabularys(labels):
+def given_back(labels: LabelTargets, annotations: list[Annotation]) -> list[list[int]]:
+    """The labels of each sample of a batch."""
     rng = np.random.default_rng(0)
-    assert labels(Annotation(["a dog under a table, another dog"]), rng) == [0, 2]
-    assert labels(Annotation(["the weather"]), rng) == []
-    for caption in CAPTIONS:
-        assert labels(Annotation([caption]), rng) == labels.vocabulary.labels(caption)
+    batch = labels.collate([labels(annotation, rng) for annotation in annotations])
+    ids, offsets = batch["label_ids"], batch["label_offsets"]
+    assert ids.dtype == offsets.dtype == torch.int64
+    assert offsets.shape == (len(annotations) + 1,)
+    assert offsets[0] == 0
+    assert offsets[-1] == len(ids)
+    return [ids[start:stop].tolist() for start, stop in pairwise(offsets)]
+
+
+def test_labels_are_the_vocabularys(labels):
+    assert given_back(labels, [Annotation(["a dog under a table, another dog"])]) == [[0, 2]]
+    assert given_back(labels, [Annotation(["the weather"])]) == [[]]
+    expected = [labels.vocabulary.labels(caption) for caption in CAPTIONS]
+    assert given_back(labels, [Annotation([caption]) for caption in CAPTIONS]) == expected
 
 
 def test_the_labels_of_several_captions_are_united(labels):
-    assert labels(Annotation(["a table", "a cat and a dog", "a dog"]), np.random.default_rng(0)) == [0, 1, 2]
+    assert given_back(labels, [Annotation(["a table", "a cat and a dog", "a dog"])]) == [[0, 1, 2]]
 
 
 def test_stored_labels_are_taken_as_they_are(labels):
-    assert labels(Annotation(["a dog"], [1, 3]), np.random.default_rng(0)) == [1, 3]
-    assert labels(Annotation(["a dog", "a cat"], []), np.random.default_rng(0)) == []
+    assert given_back(labels, [Annotation(["a dog"], [1, 3]), Annotation(["a dog", "a cat"], [])]) == [[1, 3], []]
 
 
-@given(st.lists(st.lists(st.integers(0, 100)), max_size=12))
-def test_ragged_targets_give_back_each_samples_labels(labels, samples):
-    batch = labels.collate(samples)
-    ids, offsets = batch["label_ids"], batch["label_offsets"]
-    assert ids.dtype == offsets.dtype == torch.int64
-    assert offsets.shape == (len(samples) + 1,)
-    given_back = [ids[start:stop].tolist() for start, stop in pairwise(offsets)]
-    assert given_back == samples
-    assert offsets[0] == 0
-    assert offsets[-1] == len(ids)
+odd = st.text(st.one_of(st.characters(), st.sampled_from("\0\udc80\ud83d  dogsCAT,.-'")), max_size=40)
+some = st.lists(
+    st.sampled_from([*CAPTIONS, "", "a dog", "\udc80 a cat", "a\0dog cups", "dogs\ud800cats"]) | odd, min_size=1
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(some, max_size=12))
+def test_a_batchs_labels_are_those_of_its_samples(labels, samples):
+    annotations = [Annotation(captions) for captions in samples]
+    assert given_back(labels, annotations) == [labels.labels(annotation) for annotation in annotations]
+
+
+def test_the_prior_counts_what_batches_carry(labels):
+    annotations = [Annotation(CAPTIONS[start : start + 3]) for start in range(len(CAPTIONS))]
+    counts, samples = count_labels(labels, annotations)
+    batch = labels.collate(annotations)
+    assert samples == len(annotations)
+    assert torch.equal(counts.long(), torch.bincount(batch["label_ids"], minlength=len(labels.vocabulary)))
+
+
+def test_a_rule_without_columns_labels_batches_too():
+    metadata = {"rule": "reference", "tagger": "nltk", "sense": "first"}
+    labels = LabelTargets(Vocabulary(NAMES.values(), NAMES, [4, 3, 2, 1], metadata))
+    annotations = [Annotation([caption]) for caption in CAPTIONS]
+    assert given_back(labels, annotations) == [labels.labels(annotation) for annotation in annotations]
 
 
 def test_targets_go_to_worker_processes(labels, tokens):
-    rng = np.random.default_rng(0)
+    rng, annotation = np.random.default_rng(0), Annotation(["a dog and a cat"])
+    labels.collate([annotation])  # what is made for it stays here
     for target in (labels, tokens):
         copy = pickle.loads(pickle.dumps(target))
-        one, other = target(Annotation(["a dog and a cat"]), rng), copy(Annotation(["a dog and a cat"]), rng)
-        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+        one, other = (each.collate([each(annotation, rng)]) for each in (target, copy))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
