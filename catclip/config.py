@@ -23,6 +23,9 @@ class DataConfig:
     caption_key: str | None = None  # txt, json.caption, json.captions, or a column; null finds the usual ones
     captions: str = "first"  # of several captions: first | sample | all
     crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])  # random resized crop, share of the area
+    sizes: list[int] | None = None  # lowest and highest side of multi-scale batches; null: backbone.image_size alone
+    size_step: int | None = None  # pixels between these sides; null: 16, or the backbone's patch where 16 does not fit
+    size_schedule: str = "random"  # random: each batch draws its side | rising: from the lowest to the highest
     flip: bool = True
     shuffle: int = 65536  # samples among which the order is mixed, beside the order of the shards
     max_bad: float = 0.01  # share of unreadable samples above which a run stops
@@ -36,6 +39,9 @@ class BackboneConfig:
     name: str = MISSING  # any timm model that takes img_size
     image_size: int = 224
     options: dict[str, Any] = field(default_factory=dict)  # passed to timm.create_model
+    patch_dropout: float = 0.0  # share of a picture's patches left out in training
+    checkpoint_activations: bool = False  # less memory: compute them again in the backward pass
+    channels_last: bool = False  # pictures as [B, H, W, 3] on the device
 
 
 @dataclass

@@ -38,7 +38,7 @@ class TrainingBatches(Dataset):
         pairs: to read.
         targets: what to make of their captions.
         config: crops and flips.
-        size: of the pictures, in pixels.
+        size: of the pictures, in pixels, where `stream.sizes` does not give each batch its own.
         stream: which samples batch t has.
     """
 
@@ -51,8 +51,9 @@ class TrainingBatches(Dataset):
         self._fetched: list[int] = []  # the shards last asked for ahead
 
     def __getitem__(self, t: int) -> Batch:
-        positions = self.stream.positions(t)
-        batch = self._batch(positions)
+        positions, sizes = self.stream.positions(t), self.stream.sizes
+        side = self.size if sizes is None else sizes.side(t)
+        batch = self._batch(positions, side)
         # Where a whole shard is gone, so may be a whole batch. The step still needs one, on every rank: it is made of
         # samples that lie elsewhere in the epoch.
         length = self.stream.order.epoch_length
@@ -60,7 +61,7 @@ class TrainingBatches(Dataset):
             if batch["keys"]:
                 break
             there = attempt * length // _ELSEWHERE
-            batch = self._batch(range(positions.start + there, positions.stop + there, positions.step)) | {
+            batch = self._batch(range(positions.start + there, positions.stop + there, positions.step), side) | {
                 "bad": batch["bad"]
             }
         return batch
@@ -71,11 +72,11 @@ class TrainingBatches(Dataset):
             self._fetched = wanted
             self.pairs.shards.fetch_ahead(wanted)
 
-    def _batch(self, positions: range) -> Batch:
+    def _batch(self, positions: range, side: int) -> Batch:
         watch = _Stopwatch()
-        return _collate(self.targets, (self._sample(position, watch) for position in positions), watch)
+        return _collate(self.targets, (self._sample(position, side, watch) for position in positions), watch)
 
-    def _sample(self, position: int, watch: "_Stopwatch") -> Sample:
+    def _sample(self, position: int, side: int, watch: "_Stopwatch") -> Sample:
         order = self.stream.order
         _, shard, row = order.locate(position)
         rng = np.random.default_rng((order.seed, 4, position))
@@ -83,7 +84,7 @@ class TrainingBatches(Dataset):
         try:
             data, captions = self.pairs.read(shard, row)
             watch.lap("reading")
-            picture = training_picture(data, self.size, self.scale, self.flip, rng)
+            picture = training_picture(data, side, self.scale, self.flip, rng)
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
         watch.lap("pictures")

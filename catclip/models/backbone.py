@@ -15,11 +15,17 @@ class Backbone(nn.Module):
 
     Args:
         name: any model of `timm.list_models()` that takes `img_size`.
-        image_size: pixels.
+        image_size: pixels; pictures of other sides may come where `any_side` is true.
         options: passed to `timm.create_model` (depth, embed_dim, global_pool …).
+        patch_dropout: the share of a picture's patches left out in training, at random (FLIP, arXiv 2212.00794).
+        checkpoint_activations: keep only what goes into each block, and compute the rest again in the backward pass.
+        channels_last: lay pictures out as [B, H, W, 3], in which convolutions on GPUs are faster.
 
     Attributes:
         width: D, the size of the features.
+        patch: pixels of a patch's side; None where the model has no patches of one size.
+        any_side: whether the model takes pictures of any side that is a multiple of the patch: its positions are
+            resampled then.
 
     Raises:
         UserError: timm knows no such model, or it does not take these options.
@@ -28,26 +34,38 @@ class Backbone(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, name: str, image_size: int, options: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        name: str,
+        image_size: int,
+        options: Mapping[str, Any] | None = None,
+        *,
+        patch_dropout: float = 0.0,
+        checkpoint_activations: bool = False,
+        channels_last: bool = False,
+    ):
         super().__init__()
         if name not in timm.list_models():
             raise UserError(f"timm has no model '{name}'.{nearest(name, timm.list_models('*vit*'))}")
-        try:
-            trunk: Any = timm.create_model(
-                name, pretrained=False, num_classes=0, img_size=image_size, **(options or {})
-            )
-        # What timm's models raise for options that they do not know or that do not fit.
-        except (TypeError, AssertionError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
-            raise UserError(
-                f"backbone.name={name} at backbone.image_size={image_size} cannot be built with backbone.options="
-                f"{dict(options or {})}: {str(error) or type(error).__name__}"
-            ) from error
+        if not 0 <= patch_dropout < 1:
+            raise UserError(f"backbone.patch_dropout={patch_dropout} must be at least 0 and below 1.")
+        trunk = _create(name, image_size, dict(options or {}), patch_dropout)
         if getattr(trunk, "global_pool", None) == "":
             raise UserError("backbone.options.global_pool='' gives no one vector a picture: use avg or token.")
         if getattr(getattr(trunk, "patch_embed", None), "num_patches", 1) < 1:
             raise UserError(f"backbone.image_size={image_size} is smaller than one patch of {name}.")
-        self.trunk = trunk
-        self.image_size = image_size
+        self.patch: int | None = trunk.patch_embed.feat_ratio() if hasattr(trunk, "patch_embed") else None
+        self.any_side = self.patch is not None and bool(getattr(trunk, "dynamic_img_size", False))
+        if self.any_side and self.patch and image_size % self.patch:
+            below = image_size // self.patch * self.patch
+            raise UserError(
+                f"backbone.image_size={image_size} is no multiple of {name}'s patch of {self.patch} pixels: give "
+                f"{below} or {below + self.patch}."
+            )
+        if checkpoint_activations:
+            _set_checkpointing(trunk, name)
+        self.trunk = trunk.to(memory_format=torch.channels_last) if channels_last else trunk
+        self.name, self.image_size, self.channels_last = name, image_size, channels_last
         self.width: int = trunk.num_features
         data = trunk.pretrained_cfg
         self.register_buffer("mean", 255 * torch.tensor(data["mean"]).view(3, 1, 1), persistent=False)
@@ -55,11 +73,49 @@ class Backbone(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Pooled features [B, D] of uint8 images [B, 3, H, W]; they are normalised here, on the device."""
+        if self.channels_last:  # as bytes still: a quarter of what there is to move
+            images = images.contiguous(memory_format=torch.channels_last)
         return self.trunk((images - self.mean) / self.std)
 
 
-def build_backbone(name: str, image_size: int, options: Mapping[str, Any], seed: int) -> Backbone:
-    """A backbone whose initial weights depend on `seed` alone, whatever is built before or after it."""
+def _create(name: str, image_size: int, options: dict[str, Any], patch_dropout: float) -> Any:
+    """timm's model, which takes pictures of any side where its kind can."""
+    given = {"img_size": image_size, **({"patch_drop_rate": patch_dropout} if patch_dropout else {}), **options}
+    state = torch.get_rng_state()
+    try:
+        try:
+            return timm.create_model(name, pretrained=False, num_classes=0, **{"dynamic_img_size": True, **given})
+        except TypeError as error:
+            if "dynamic_img_size" not in str(error) or "dynamic_img_size" in options:
+                raise
+        torch.set_rng_state(state)
+        return timm.create_model(name, pretrained=False, num_classes=0, **given)
+    # What timm's models raise for options that they do not know or that do not fit.
+    except (TypeError, AssertionError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
+        if "patch_drop_rate" in str(error) and patch_dropout:
+            raise UserError(f"{name} has no dropout of patches: give backbone.patch_dropout=0.") from error
+        raise UserError(
+            f"backbone.name={name} at backbone.image_size={image_size} cannot be built with backbone.options="
+            f"{options}: {str(error) or type(error).__name__}"
+        ) from error
+
+
+def _set_checkpointing(trunk: Any, name: str) -> None:
+    try:
+        trunk.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError) as error:
+        raise UserError(f"{name} cannot compute activations again: give backbone.checkpoint_activations=false.") from (
+            error
+        )
+
+
+def build_backbone(name: str, image_size: int, options: Mapping[str, Any], seed: int, **settings: Any) -> Backbone:
+    """A backbone whose initial weights depend on `seed` alone, whatever is built before or after it.
+
+    Args:
+        name, image_size, options, settings: `Backbone`'s.
+        seed: of the weights.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Backbone(name, image_size, options)
+        return Backbone(name, image_size, options, **settings)

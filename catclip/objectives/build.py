@@ -43,7 +43,15 @@ def build_objective(
             raise UserError(f"{name} takes no option '{key}'.{nearest(key, known)} It takes {', '.join(known)}.")
     if missing := [key for key, each in known.items() if each.default is Parameter.empty and key not in options]:
         raise UserError(f"{name} needs objective.{missing[0]}.")
-    trunk = build_backbone(backbone.name, backbone.image_size, backbone.options, seed)
+    trunk = build_backbone(
+        backbone.name,
+        backbone.image_size,
+        backbone.options,
+        seed,
+        patch_dropout=backbone.patch_dropout,
+        checkpoint_activations=backbone.checkpoint_activations,
+        channels_last=backbone.channels_last,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         return kind(trunk, pairs, **options)
