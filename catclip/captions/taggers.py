@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from catclip.captions.lexicon import Lexicon, read_table
+from catclip.captions.perceptron import RememberingTagger
 from catclip.errors import UserError
 from catclip.paths import VOCAB
 
@@ -212,6 +213,7 @@ class NltkTagger:
                 "captions.tagger=nltk needs NLTK's tagger data: "
                 "python -m nltk.downloader averaged_perceptron_tagger_eng (or set NLTK_DATA to its folder)."
             ) from None
+        self._remembering = RememberingTagger(self._tagger)
 
     def __reduce__(self) -> tuple[type["NltkTagger"], tuple[()]]:
         return NltkTagger, ()
@@ -227,7 +229,7 @@ class NltkTagger:
             yield [tag.startswith("NN") for tag in self.tags(tokens)]
 
     def tags(self, tokens: list[str]) -> list[str]:
-        return [tag for _, tag in self._tagger.tag(tokens)]
+        return self._remembering.tags(tokens)
 
 
 class SpacyTagger:
