@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from catclip import __version__
-from catclip.errors import UserError, nearest
+from catclip.errors import STOPPED_EARLY, UserError, nearest
 
 VERBS = {
     "demo": "the whole road on drawn pictures, beside CLIP, in minutes",
@@ -28,10 +29,26 @@ VERBS = {
     "pretrain": "train a backbone: objective=categorical or contrastive",
     "compare": "train several objectives on the same batches, side by side",
     "probe": "linear probe of a run's frozen features on labelled pictures",
+    "zeroshot": "classes a run was never told: by text, or by its labels",
+    "retrieve": "pictures by captions and back: recall, by text or labels",
+    "predict": "top labels of pictures; annotate=true draws them",
+    "map": "classes -> rows of a vocabulary: a report to read and edit",
     "bench captions": "speed of labelling and counting; quality=true: how good",
     "bench loader": "pictures a second and core, beside open_clip's road",
     "doctor": "what is installed here, and what works",
 }
+
+# What sweeps can be run with: the extra that it needs, and the plugin in it.
+PLUGINS = {
+    "hydra/launcher=joblib": ("joblib", "joblib_launcher"),
+    "hydra/launcher=slurm": ("submitit", "submitit_launcher"),
+    "hydra/launcher=slurm_local": ("submitit", "submitit_launcher"),
+    "hydra/sweeper=optuna": ("optuna", "optuna_sweeper"),
+}
+
+
+class StoppedEarlyError(Exception):
+    """A run of a sweep was stopped by a signal in a process of its own."""
 
 
 def main() -> None:
@@ -52,6 +69,8 @@ def main() -> None:
         _run_verb(verb, rest)
     except UserError as error:
         _fail(str(error))
+    except StoppedEarlyError:
+        sys.exit(STOPPED_EARLY)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(130)
@@ -100,9 +119,14 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
     try:
         if "-m" in arguments or "--multirun" in arguments:
             sys.argv += _name_by_what_is_swept(arguments)
+        _check_plugins(arguments)
         hydra.main(version_base="1.3", config_path=_config_path(name), config_name=name)(_task(name))()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, name, arguments)) from error
+    except ValueError as error:
+        if str(error).startswith("No trials are completed"):
+            raise UserError("Every trial of the search failed, as said above.") from error
+        raise
 
 
 def _check_given_once(arguments: list[str]) -> None:
@@ -126,6 +150,13 @@ def _name_by_what_is_swept(arguments: list[str]) -> list[str]:
     if not swept and "hydra.sweep.subdir" not in same:
         return ["hydra.sweep.subdir=${hydra:job.num}"]
     return [f"hydra.job.config.override_dirname.exclude_keys={same}"]
+
+
+def _check_plugins(arguments: list[str]) -> None:
+    """Say which package a launcher or sweeper needs that is not here."""
+    for argument in arguments:
+        if (extra := PLUGINS.get(argument)) and not find_spec(f"hydra_plugins.hydra_{extra[1]}"):
+            raise UserError(f"{argument} needs a package that is not here: pip install 'catclip[{extra[0]}]'.")
 
 
 def _is_override(argument: str) -> bool:
@@ -153,7 +184,8 @@ def _config_path(name: str) -> str:
 def _quote_pattern(argument: str) -> str:
     """Quote a shard pattern, whose braces and brackets Hydra would take for a mapping or a list: a-{000..331}.tar."""
     key, equals, value = argument.partition("=")
-    if key == "explain":  # a caption, in which commas, colons, braces and quotes are text
+    # A caption, in which commas, colons, braces and quotes are text; a sweep's folders, named by what was swept.
+    if key == "explain" or (key == "runs" and value[:1] not in ("[", "'", '"')):
         return f"{key}={_quoted(value)}"
     pattern = re.fullmatch(r"[^'\"\[{,]+(\{[^{},]*\.\.[^{},]*\}|\[[^\[\],]+\])[^'\",]*", value)
     return f"{key}='{value}'" if equals and pattern else argument
@@ -183,6 +215,10 @@ def _register_schema() -> None:
         "pretrain": config.PretrainConfig,
         "compare": config.CompareConfig,
         "probe": config.ProbeConfig,
+        "zeroshot": config.ZeroshotConfig,
+        "retrieve": config.RetrieveConfig,
+        "predict": config.PredictConfig,
+        "map": config.MapConfig,
         "bench_captions": config.BenchCaptionsConfig,
         "bench_loader": config.BenchLoaderConfig,
         "doctor": config.DoctorConfig,
@@ -191,29 +227,59 @@ def _register_schema() -> None:
         store.store(name=f"{name}_schema", node=schema)
 
 
-def _task(name: str) -> Callable[[Any], None]:
-    def task(composed: Any) -> None:
+def _task(name: str) -> Callable[[Any], float | None]:
+    def task(composed: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
 
-        try:
-            config: Any = OmegaConf.to_object(composed)
-            _check_known(config, config)
-            if hasattr(config, "run") and config.run.out is None:
-                config.run.out = _run_folder(name, config)
-            import_module(f"catclip.verbs.{name}").run(config)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _one_of_a_sweep(name, composed, HydraConfig.get())
         # Errors end here, or Hydra prints a line of its own above ours.
+        try:
+            return _run(name, composed)
         except UserError as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the rest of a sweep still runs; then Hydra raises this
-                print(f"catclip: {error}", file=sys.stderr)
-                raise
             _fail(str(error))
-        except OmegaConfBaseException as error:
-            _fail(_explain(error, name, []))
 
     return task
+
+
+def _run(name: str, composed: Any) -> float | None:
+    """Run a verb. What it returns is what a search maximises."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        config: Any = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise UserError(_explain(error, name, [])) from error
+    _check_known(config, config)
+    if hasattr(config, "run") and config.run.out is None:
+        config.run.out = _run_folder(name, config)
+    value: float | None = import_module(f"catclip.verbs.{name}").run(config)
+    return value
+
+
+def _one_of_a_sweep(name: str, composed: Any, hydra_config: Any) -> float | None:
+    """Run a verb as one of several: after an error the others still run, and then Hydra raises it."""
+    here = str(hydra_config.launcher._target_).endswith("BasicLauncher")
+    if not here:  # live progress bars of several processes would overwrite each other
+        os.environ["TTY_COMPATIBLE"] = "0"
+    again = f"The same command goes on with hydra.sweep.dir={hydra_config.sweep.dir}"
+    try:
+        value = _run(name, composed)
+        if value is None and "optuna" in str(hydra_config.sweeper._target_):
+            raise UserError("There is no figure to maximise: give data.val or data.probe, and let run.best name it.")
+        return value
+    except UserError as error:
+        print(f"catclip: {hydra_config.job.override_dirname}: {error}\n{again}", file=sys.stderr)
+        raise
+    except SystemExit as end:
+        if end.code != STOPPED_EARLY:
+            raise
+        print(again, file=sys.stderr)
+        if here:  # no other run is begun
+            raise
+        raise StoppedEarlyError from end
 
 
 def _check_known(whole: Any, node: Any, prefix: str = "") -> None:

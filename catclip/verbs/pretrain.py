@@ -1,5 +1,6 @@
 """`catclip pretrain`: train one objective."""
 
+import json
 from pathlib import Path
 
 from rich.console import Console
@@ -7,18 +8,19 @@ from rich.console import Console
 from catclip.config import PretrainConfig
 from catclip.train.fit import SHOWN
 from catclip.train.folder import RunFolder
+from catclip.train.score import score
 from catclip.verbs.training import train
 
 
-def run(config: PretrainConfig) -> None:
-    """Pretrain, or resume, into `config.run.out`; a run that is done is left as it is."""
+def run(config: PretrainConfig) -> float | None:
+    """Pretrain, or resume, into `config.run.out`; a run that is done is left as it is. Return its `score`."""
     assert config.run.out is not None
     out, console = Path(config.run.out), Console(highlight=False)
     name = config.objective["_target_"].rpartition(".")[2].lower()
     if (out / "summary.json").exists():
         RunFolder(out, config)  # refuses when what is done is not what was asked for
         console.print(f"{out} is done already: see its summary.json.", markup=False)
-        return
+        return score(json.loads((out / "summary.json").read_text()))
     (trained,) = train({name: config}, {name: out}, label="pretraining")
     summary = trained.summary()
     figures = ", ".join(f"{SHOWN[key]} {summary[key]:.3f}" for key in SHOWN if key in summary)
@@ -27,3 +29,4 @@ def run(config: PretrainConfig) -> None:
         rate = f", {summary['images_per_second']:,.0f} images/s, {summary['data_wait']:.0%} of it waiting for data"
     console.print(f"Done: {summary['samples']:,} pictures in {summary['seconds']:,.0f} s{rate}.{figures}")
     console.print(f"Weights, metrics and configuration: {out}", markup=False)
+    return score(summary)
