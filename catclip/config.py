@@ -91,7 +91,7 @@ class CaptionsConfig:
 class VocabConfig:
     data: DataConfig = MISSING
     captions: CaptionsConfig = field(default_factory=CaptionsConfig)
-    rule: str = "default"  # default | reference, as CatLIP published it
+    rule: str = "default"  # default | reference, as CatLIP published it | words, for objective.labels=word
     tau: int = 500  # the least count of a label
     prune: str = "drop"  # drop, as published | rollup: rare synsets count as the nearest label above them
     top_k: int | None = None  # the most labels

@@ -5,16 +5,21 @@ labels, if those are stored (`data.labels`); its `collate` makes the batch's ten
 each adds keys of its own.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from itertools import islice, pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from catclip.captions import Vocabulary
+from catclip.captions.hierarchy import find_synset, path
 from catclip.captions.sources.rows import RowLabeller, gather
 from catclip.data.pairs import Annotation
+
+# Characters that are read for each token that is kept, far more than it has: the tokenizer's time grows with the square
+# of a word's length, and the web has endless ones, over which a worker would sit for minutes.
+LONGEST_TOKEN = 32
 
 
 class Targets(Protocol):
@@ -25,17 +30,38 @@ class Targets(Protocol):
         """The tensors of a batch."""
 
 
+class Labels(Protocol):
+    """A vocabulary: what the labels of a caption are."""
+
+    names: list[str]
+
+    def labels(self, caption: str, /) -> list[int]:
+        """Rising indices, each once."""
+
+    @property
+    def digest(self) -> str:
+        """The same for vocabularies that give the same labels."""
+
+    def __len__(self) -> int: ...
+
+
 class LabelTargets:
     """Captions → vocabulary indices, or those that are stored; the labels of several captions are united.
 
     The captions of a batch are labelled when it is collated, all at once: one by one they take up to ten times as long.
 
     Collated, ragged: `label_ids` int64 [N], all labels of the batch laid end to end, and `label_offsets` int64
-    [B + 1]; picture b has `label_ids[label_offsets[b] : label_offsets[b + 1]]`.
+    [B + 1]; picture b has `label_ids[label_offsets[b] : label_offsets[b + 1]]`. With `above` there are also
+    `label_weights` float32 [N]: 1 for the labels, and below for what lies above them.
+
+    Args:
+        vocabulary: of synsets, words or subwords.
+        above: for each label those that are added to it, as `hypernyms_of` gives them.
+        above_weight: the weight of what is added, from 0 to 1.
     """
 
-    def __init__(self, vocabulary: Vocabulary):
-        self.vocabulary = vocabulary
+    def __init__(self, vocabulary: Labels, above: Sequence[Sequence[int]] | None = None, above_weight: float = 0.5):
+        self.vocabulary, self.above, self.above_weight = vocabulary, above, above_weight
         self._label: RowLabeller | None = None  # made in the process that needs it
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,29 +92,105 @@ class LabelTargets:
 
     def collate(self, targets: Sequence[Annotation]) -> dict[str, torch.Tensor]:
         found = self.labels_of(targets)
-        lengths = torch.tensor([0, *map(len, found)], dtype=torch.int64)
-        ids = torch.tensor([label for labels in found for label in labels], dtype=torch.int64)
-        return {"label_ids": ids, "label_offsets": lengths.cumsum(0)}
+        whole = [[*labels, *self.added(labels)] for labels in found]
+        lengths = torch.tensor([0, *map(len, whole)], dtype=torch.int64)
+        ids = torch.tensor([label for labels in whole for label in labels], dtype=torch.int64)
+        batch = {"label_ids": ids, "label_offsets": lengths.cumsum(0)}
+        if self.above is not None:
+            weights = (
+                weight
+                for labels, all_ in zip(found, whole, strict=True)
+                for weight in (*[1.0] * len(labels), *[self.above_weight] * (len(all_) - len(labels)))
+            )
+            batch["label_weights"] = torch.tensor(list(weights), dtype=torch.float32)
+        return batch
+
+    def added(self, labels: Sequence[int]) -> list[int]:
+        """What lies above a picture's labels and is none of them, rising."""
+        if self.above is None:
+            return []
+        return sorted({label for below in labels for label in self.above[below]} - set(labels))
+
+
+def hypernyms_of(vocabulary: Vocabulary, most: int) -> list[list[int]]:
+    """For each synset of a vocabulary the indices of its nearest hypernyms that are labels too, at most `most`.
+
+    Raises:
+        UserError: a label is no synset of WordNet 3.0.
+    """
+    above = []
+    for wnid in vocabulary.wnids:
+        find_synset(wnid)
+        chain = (vocabulary.index(each) for each in reversed(path(wnid)[:-1]) if each in vocabulary)
+        above.append(list(islice(chain, most)))
+    return above
+
+
+class SubwordLabels:
+    """CLIP's byte-pair tokens as labels (SuperClass, NeurIPS 2024), as far as CLIP reads a caption.
+
+    Attributes:
+        names: the tokens' texts; a label's index is the token's id. Those of the start and the end are no labels.
+    """
+
+    def __init__(self) -> None:
+        from open_clip.tokenizer import SimpleTokenizer
+
+        self._tokenizer = SimpleTokenizer()
+        special = set(self._tokenizer.all_special_ids)
+        self.names = [name for name, index in self._tokenizer.encoder.items() if index not in special]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def labels(self, caption: str, /) -> list[int]:
+        """Return the ids of a caption's tokens, sorted, each once."""
+        length = self._tokenizer.context_length - 2  # without start and end
+        return sorted(set(self._tokenizer.encode(caption[: LONGEST_TOKEN * length])[:length]))
+
+    @property
+    def digest(self) -> str:
+        return "subwords"
 
 
 class TokenTargets:
-    """Captions → open_clip's byte-pair tokens of one of them, drawn at random when there are several.
+    """Captions → the tokens of one of them, drawn at random when there are several.
 
-    Collated: `tokens` int64 [B, length], zero-padded.
+    Collated: `tokens` int64 [B, length], padded.
+
+    Args:
+        length: tokens.
+        tokenizer: texts → tokens int64 [B, length]; without, open_clip's byte-pair tokens of CLIP.
     """
 
-    def __init__(self, length: int):
-        from open_clip.tokenizer import SimpleTokenizer  # imports transformers-sized modules: only who needs it
-
+    def __init__(self, length: int, tokenizer: Callable[[str], torch.Tensor] | None = None):
         self.length = length
-        self.tokenizer = SimpleTokenizer(context_length=length)
+        if tokenizer is None:
+            from open_clip.tokenizer import SimpleTokenizer  # imports transformers-sized modules: only who needs it
+
+            tokenizer = SimpleTokenizer(context_length=length)
+        self.tokenizer = tokenizer
 
     def __call__(self, annotation: Annotation, rng: np.random.Generator) -> torch.Tensor:
         captions = annotation.captions
         caption = captions[0] if len(captions) == 1 else captions[int(rng.integers(len(captions)))]
-        # Far more than fits: the tokenizer's time grows with the square of a word's length, and the web has endless
-        # ones, over which a worker would sit for minutes.
-        return self.tokenizer(caption[: 32 * self.length])[0]
+        return self.tokenizer(caption[: LONGEST_TOKEN * self.length])[0]
 
     def collate(self, targets: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"tokens": torch.stack(list(targets))}
+
+
+class JointTargets:
+    """Several targets of the same sample, each with keys of its own."""
+
+    def __init__(self, *parts: Targets):
+        self.parts = parts
+
+    def __call__(self, annotation: Annotation, rng: np.random.Generator) -> tuple[Any, ...]:
+        return tuple(part(annotation, rng) for part in self.parts)
+
+    def collate(self, targets: Sequence[tuple[Any, ...]]) -> dict[str, torch.Tensor]:
+        batch: dict[str, torch.Tensor] = {}
+        for index, part in enumerate(self.parts):
+            batch |= part.collate([target[index] for target in targets])
+        return batch

@@ -15,7 +15,7 @@ def evaluate(objective: Categorical, batches: Iterable[Batch]) -> Iterator[tuple
 
     Args:
         objective: in evaluation mode.
-        batches: held-out batches with label targets.
+        batches: held-out batches with label targets. What stands there at reduced weight, hypernyms, is no label here.
 
     Yields:
         `map`: mean over the labels that occur of their average precision; `map_prior`: the same for a random ranking,
@@ -27,7 +27,8 @@ def evaluate(objective: Categorical, batches: Iterable[Batch]) -> Iterator[tuple
     for batch in batches:
         logits = objective.predict(batch["images"].to(device)).float().cpu()
         truth = torch.zeros(logits.shape, dtype=torch.bool)
-        truth[torch.repeat_interleave(batch["label_offsets"].diff()), batch["label_ids"]] = True
+        labels = torch.repeat_interleave(batch["label_offsets"].diff()), batch["label_ids"]
+        truth[labels] = batch["label_weights"] == 1 if "label_weights" in batch else torch.tensor(True)
         scores.append(logits)
         truths.append(truth)
     yield from multilabel_figures(torch.cat(scores).numpy(), torch.cat(truths).numpy())

@@ -24,7 +24,7 @@ class Objective(nn.Module, ABC):
     which takes each picture by itself, and `loss`, which may set the pictures of a batch against each other.
     """
 
-    evaluator: ClassVar[str]  # the module of catclip.evaluate that measures it
+    evaluators: ClassVar[tuple[str, ...]]  # the modules of catclip.evaluate that measure it
     # Whether a picture's loss depends on the others of its batch. If so the trainer gives `loss` the outputs of the
     # whole batch; if not the loss must be a mean over pictures.
     coupled: ClassVar[bool] = False

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from inspect import Parameter, signature
 from typing import Any
 
 import torch
 
 from catclip.config import BackboneConfig
 from catclip.data.pairs import Pairs
-from catclip.errors import UserError, nearest
+from catclip.errors import UserError
 from catclip.models.backbone import build_backbone
 from catclip.objectives.base import Objective
+from catclip.objectives.options import check_options
 
 
 def build_objective(
@@ -37,12 +37,7 @@ def build_objective(
         raise UserError(f"objective._target_={target!r} cannot be imported: {error}") from error
     if not (isinstance(kind, type) and issubclass(kind, Objective)):
         raise UserError(f"objective._target_={target!r} is no subclass of {Objective.__module__}.{Objective.__name__}.")
-    known = {key: each for key, each in signature(kind).parameters.items() if key not in ("backbone", "pairs")}
-    for key in options:
-        if key not in known:
-            raise UserError(f"{name} takes no option '{key}'.{nearest(key, known)} It takes {', '.join(known)}.")
-    if missing := [key for key, each in known.items() if each.default is Parameter.empty and key not in options]:
-        raise UserError(f"{name} needs objective.{missing[0]}.")
+    check_options(kind, options)
     trunk = build_backbone(
         backbone.name,
         backbone.image_size,

@@ -1,4 +1,4 @@
-"""An objective's own evaluator on the held-out shards, `data.val`."""
+"""An objective's own evaluators on the held-out shards, `data.val`."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -11,7 +11,7 @@ from catclip.objectives.base import Objective
 
 
 class HeldOut:
-    """Evaluates on held-out pairs as the objective's module in `catclip.evaluate` does.
+    """Evaluates on held-out pairs as the objective's modules in `catclip.evaluate` do, one after the other.
 
     Args:
         pairs: to evaluate on.
@@ -26,16 +26,17 @@ class HeldOut:
     """
 
     def __init__(self, pairs: Pairs, objective: Objective, config: PretrainConfig):
-        self._evaluate = import_module(f"catclip.evaluate.{objective.evaluator}").evaluate
+        self._evaluators = [import_module(f"catclip.evaluate.{name}").evaluate for name in objective.evaluators]
         self._batches = HeldOutBatches(pairs, [objective.targets], config.backbone.image_size, config.run.batch)
         self._config = config
         self.pairs, self.report = pairs, ""
 
     def __call__(self, objective: Objective) -> Iterator[tuple[str, float]]:
         data = self._config.data
-        loader = Loader(self._batches, 0, len(self._batches), workers=data.workers, max_bad=data.max_bad)
-        try:
-            yield from self._evaluate(objective, loader)
-        except UserError as error:
-            raise UserError(f"Held-out shards (data.val): {error}") from error
-        self.report = loader.report()
+        for evaluate in self._evaluators:
+            loader = Loader(self._batches, 0, len(self._batches), workers=data.workers, max_bad=data.max_bad)
+            try:
+                yield from evaluate(objective, loader)
+            except UserError as error:
+                raise UserError(f"Held-out shards (data.val): {error}") from error
+            self.report = loader.report()

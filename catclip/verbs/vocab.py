@@ -18,6 +18,7 @@ from catclip.captions.sources import describe
 from catclip.captions.vocabulary import Vocabulary
 from catclip.errors import STOPPED_EARLY, UserError
 from catclip.files import writing
+from catclip.verbs import vocab_words
 from catclip.verbs.progress import file_progress
 from catclip.verbs.stopping import Stopped, signals_raised
 from catclip.verbs.vocab_summary import check_beside, summary, write_report
@@ -42,6 +43,8 @@ def run(config: VocabConfig) -> None:
         raise UserError(f"{out} exists already. Give another out=…, or remove it first.")
     if out.suffix in (".png", ".html"):
         raise UserError(f"out={out}: that ending is of what stands beside the vocabulary. Give it another, as .tsv.")
+    if config.rule == "words":
+        return vocab_words.run(config)
     check_beside(out)
     check_options(config.prune, config.tau, config.top_k, config.min_depth, config.exclude)
     start = time.perf_counter()

@@ -1,12 +1,10 @@
-"""The ragged loss is the dense one, to the bit of rounding, and the head starts at the measured log-odds."""
+"""The objective gives its loss what the captions say, and the head starts at the measured log-odds."""
 
 from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from catclip.captions import Vocabulary
 from catclip.captions.sources import captions_of
@@ -16,14 +14,8 @@ from catclip.data.shards import Shards
 from catclip.data.targets import LabelTargets
 from catclip.errors import UserError
 from catclip.objectives.build import build_objective
-from catclip.objectives.categorical import Categorical, count_labels, ragged_bce
+from catclip.objectives.categorical import Categorical, count_labels
 from tests.tiny import OPTIONS, SIZE, batches, build, config, data_config, objective_config, vocabulary_file
-
-
-def ragged(labels: list[set[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    ids = [label for each in labels for label in sorted(each)]
-    lengths = torch.tensor([0, *map(len, labels)])
-    return torch.tensor(ids, dtype=torch.int64), lengths.cumsum(0)
 
 
 def dense(labels: list[set[int]], width: int) -> torch.Tensor:
@@ -35,46 +27,6 @@ def dense(labels: list[set[int]], width: int) -> torch.Tensor:
 
 
 # ---- the loss -------------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def problems(draw) -> tuple[torch.Tensor, list[set[int]]]:
-    """Logits [B, V], from timid to absurd, and the labels of each row."""
-    rows, width = draw(st.integers(1, 6)), draw(st.integers(1, 12))
-    labels = [draw(st.sets(st.integers(0, width - 1))) for _ in range(rows)]
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    return torch.randn(rows, width, generator=generator) * draw(st.sampled_from([0, 1e-3, 1, 10, 200])), labels
-
-
-@settings(max_examples=200, deadline=None)
-@given(problems())
-def test_loss_and_gradient_are_those_of_dense_targets(problem):
-    logits, labels = problem
-    ours, theirs = logits.clone().requires_grad_(), logits.double().requires_grad_()
-    loss = ragged_bce(ours, *ragged(labels))
-    target = dense(labels, logits.shape[1]).double()
-    expected = F.binary_cross_entropy_with_logits(theirs, target, reduction="sum") / len(labels)
-    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
-    loss.backward()
-    expected.backward()
-    torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-5, atol=1e-6)
-
-
-def test_no_label_in_the_whole_batch():
-    logits = torch.randn(4, 3, requires_grad=True)
-    loss = ragged_bce(logits, *ragged([set()] * 4))
-    torch.testing.assert_close(loss, F.softplus(logits).sum() / 4)
-    loss.backward()
-    torch.testing.assert_close(logits.grad, logits.sigmoid() / 4)
-
-
-def test_half_precision_logits_are_summed_in_full():
-    logits = (torch.randn(64, 5000, generator=torch.Generator().manual_seed(0)) - 6).bfloat16()
-    labels = [{row, row + 1} for row in range(64)]
-    loss = ragged_bce(logits, *ragged(labels))
-    assert loss.dtype == torch.float32
-    expected = F.binary_cross_entropy_with_logits(logits.double(), dense(labels, 5000).double(), reduction="sum") / 64
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_forward_is_that_loss_on_a_batch_of_the_loader(glyphs):

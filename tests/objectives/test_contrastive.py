@@ -61,8 +61,8 @@ def test_every_weight_learns(objective, batch):
 
 def test_pairs_that_match_have_a_lower_loss(objective, batch):
     pictures = objective.embed_pictures(batch["images"])
-    scale = torch.tensor(10.0)
-    assert objective.clip_loss(pictures, pictures, scale) < objective.clip_loss(pictures, pictures.roll(1, 0), scale)
+    matching, others = ({"pictures": pictures, "texts": texts} for texts in (pictures, pictures.roll(1, 0)))
+    assert objective.loss(matching, batch)["loss"] < objective.loss(others, batch)["loss"]
 
 
 def test_the_temperature_stays_at_100_and_can_come_back(objective, batch):
