@@ -52,20 +52,23 @@ class OptimConfig:
     min_lr: float = 1e-5
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     weight_decay: float = 0.2
-    warmup: float = 0.05  # share of the run's steps
+    warmup: Any = "5%"  # a duration, as RunConfig's
     clip: float | None = 1.0  # gradient norm
     ema: float | None = 5e-4  # momentum of the averaged weights; null: none
 
 
 @dataclass
 class TrackConfig:
-    log_every: int = 20  # steps
+    log_every: Any = 20  # a duration, as RunConfig's
     wandb: str = "disabled"  # disabled | offline | online
     project: str = "catclip"
+    tensorboard: bool = False  # in the run folder
 
 
 @dataclass
 class RunConfig:
+    """Durations are numbers of steps, or text: 500 steps, 64000 samples, 2 epochs, 5% of the run."""
+
     steps: int | None = None  # how long: exactly one of steps, samples, epochs
     samples: int | None = None
     epochs: float | None = None
@@ -74,9 +77,11 @@ class RunConfig:
     compile: bool = False
     device: str = "auto"  # auto | cpu | cuda | cuda:1 …
     seed: int = 0
-    evaluations: int = 5  # evenly spread; the last one at the end
-    checkpoint_every: int = 1000  # steps
+    evaluate_every: Any = "20%"  # at the start and the end too; null: never
+    checkpoint_every: Any = 1000  # at the end too
     keep: int = 2  # checkpoints
+    best: str | None = None  # a figure of the evaluations; the checkpoint at which it is highest is kept too
+    skip_nonfinite: int = 0  # steps of a loss or gradient that is not finite to leave out; one more stops the run
     name: str | None = None
     out: str | None = None  # default: runs/<verb>/<time>-<name>
 
@@ -155,6 +160,7 @@ class PretrainConfig:
     optim: OptimConfig = MISSING
     track: TrackConfig = MISSING
     run: RunConfig = MISSING
+    evaluators: dict[str, Any] = field(default_factory=dict)  # name -> _target_, every and its options
 
 
 @dataclass
@@ -165,6 +171,7 @@ class CompareConfig:
     optim: OptimConfig = MISSING
     track: TrackConfig = MISSING
     run: RunConfig = MISSING
+    evaluators: dict[str, Any] = field(default_factory=dict)  # as PretrainConfig's
 
 
 @dataclass

@@ -258,7 +258,7 @@ def tiny_pretraining(glyphs: Path, *more: str) -> list[str]:
     return [
         "pretrain", "data=glyphs", f"data.sources={glyphs}/train-*.tar", "data.val=null", "data.probe=null",
         f"data.vocabulary={tiny.vocabulary_file(glyphs)}", "data.workers=0", *tiny.BACKBONE_ARGUMENTS,
-        "run.batch=8", "run.precision=fp32", "run.device=cpu", "run.evaluations=0", "track.log_every=1", *more,
+        "run.batch=8", "run.precision=fp32", "run.device=cpu", "run.evaluate_every=null", "track.log_every=1", *more,
     ]  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_verbs_work_outside_the_checkout(installed: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_demo_works_outside_the_checkout(installed: Path, tmp_path: Path):
     tiny = ["glyphs.train=64", "glyphs.val=16", "glyphs.shard_size=32", "tau=1", "run.epochs=null", "run.steps=2",
-            "run.batch=16", "run.evaluations=1", "run.out=out"]  # fmt: skip
+            "run.batch=16", "run.evaluate_every=100%", "run.out=out"]  # fmt: skip
     done = run_outside(installed, tmp_path, "demo", *tiny)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000

@@ -60,7 +60,7 @@ def objective_config(objective: str, glyphs: Path) -> dict[str, Any]:
 
 
 def run_config(**changes: Any) -> RunConfig:
-    settings: dict[str, Any] = {"steps": 8, "batch": 8, "precision": "fp32", "device": "cpu", "evaluations": 0}
+    settings: dict[str, Any] = {"steps": 8, "batch": 8, "precision": "fp32", "device": "cpu", "evaluate_every": None}
     return RunConfig(**(settings | changes))
 
 
@@ -71,16 +71,24 @@ def config(
     options: dict[str, Any] | None = None,
     optim: dict[str, Any] | None = None,
     track: dict[str, Any] | None = None,
+    evaluators: dict[str, Any] | None = None,
     **run: Any,
 ) -> PretrainConfig:
     """A tiny run of an objective; keyword arguments go to the groups they are named after, all others to `run`."""
+    own, run_settings = data_config(glyphs, **(data or {})), run_config(**run)
+    every = run_settings.evaluate_every
     return PretrainConfig(
-        data_config(glyphs, **(data or {})),
+        own,
         BackboneConfig("vit_tiny_patch16_224", SIZE, OPTIONS | (options or {})),
         objective_config(objective, glyphs),
-        OptimConfig(**(optim or {})),
+        OptimConfig(**({"warmup": 0} | (optim or {}))),
         TrackConfig(**({"log_every": 1} | (track or {}))),
-        run_config(**run),
+        run_settings,
+        {  # as conf/evaluators/default.yaml has them
+            "held_out": {"_target_": "catclip.evaluate.held_out.HeldOut", "data": own.val, "every": every},
+            "probe": {"_target_": "catclip.transfer.probe.probe_evaluator", "data": own.probe, "every": every},
+            **(evaluators or {}),
+        },
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from catclip.train.fit import Run
+from catclip.train.run import Run
 from catclip.train.track import read_metrics
 
 RATIOS = ("images_per_second", "step_milliseconds", "peak_memory_bytes", "parameters", "flops_per_image")

@@ -1,14 +1,13 @@
-"""What one training step costs: floating-point operations, and peak memory."""
+"""What one training step costs in memory, and the batches to try it on."""
 
 import multiprocessing
 import resource
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from catclip.config import PretrainConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
@@ -16,24 +15,10 @@ from catclip.data.pairs import Pairs
 from catclip.data.stream import Stream
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
-from catclip.train.fit import memory_bytes
+from catclip.train.memory import memory_bytes
 from catclip.train.trainer import Trainer
 
 MEMORY_STEPS = 3  # after the second, the optimiser's state exists; the third meets it
-
-
-def flops_per_image(objective: Objective, batch: Batch) -> float:
-    """Floating-point operations of forward and backward, a picture; a multiply-add counts as two.
-
-    Counted by torch, matrix products and attention only, on shapes alone: nothing is computed, and the objective, which
-    is moved to the meta device, is of no more use.
-    """
-    objective.to("meta")
-    batch = {key: value.to("meta") if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
-    # The counter knows the matrix products of the plain attention, not every fused kernel.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        objective(batch)["loss"].backward()
-    return counter.get_total_flops() / len(batch["images"])
 
 
 def peak_memory_bytes(config: PretrainConfig, device: torch.device) -> int:
@@ -55,7 +40,8 @@ def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
     # The libraries, the lexicon and the tokenizer are there by now, and so is the model, which counts.
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
     before = _resident_bytes() - weights
-    trainer = Trainer(objective, config.optim, MEMORY_STEPS, device, config.run.precision, config.run.compile)
+    optim = replace(config.optim, warmup=0)
+    trainer = Trainer(objective, optim, MEMORY_STEPS, device, config.run.precision, config.run.compile)
     for batch in batches:
         trainer.step(batch)
     peak = memory_bytes(device)

@@ -60,15 +60,16 @@ def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any]) ->
     return target
 
 
-def prune_checkpoints(folder: Path, step: int, keep: int) -> None:
-    """Remove the checkpoints up to `step` but for the last `keep` of them.
+def prune_checkpoints(folder: Path, step: int, keep: int, best: int | None = None) -> None:
+    """Remove the checkpoints up to `step` but for the last `keep` of them, and that of the step `best`.
 
     Later ones, of a run that resumed from an earlier checkpoint, do not count: they may be of no use to the runs
     beside it.
     """
     until = [path for path in list_checkpoints(folder) if step_of(path) <= step]
     for old in until[:-keep]:
-        _remove(old)
+        if step_of(old) != best:
+            _remove(old)
 
 
 def _remove(checkpoint: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from catclip.config import RunConfig
 from catclip.errors import UserError
 
 _TEXT = re.compile(r"(?P<amount>[\d_.]+(?:e[+-]?\d+)?)\s*(?P<unit>steps?|samples?|epochs?|%)?")
@@ -69,6 +70,44 @@ def parse_duration(value: object, key: str) -> Duration:
     return Duration(amount, unit, key, str(value))
 
 
+def parse_interval(value: object, key: str) -> Duration:
+    """As `parse_duration`, of what comes again and again.
+
+    Raises:
+        UserError: it is no duration, or 0.
+    """
+    interval = parse_duration(value, key)
+    if interval.amount == 0:
+        raise UserError(f"{key}={value} must be above 0.")
+    return interval
+
+
+def run_length(run: RunConfig, epoch: int) -> Length:
+    """The length that a run was given.
+
+    Args:
+        run: its configuration.
+        epoch: samples of an epoch.
+
+    Raises:
+        UserError: not exactly one of steps, samples and epochs is given, or it is not positive.
+    """
+    given = {name: getattr(run, name) for name in ("steps", "samples", "epochs") if getattr(run, name) is not None}
+    if len(given) != 1:
+        said = ", ".join(f"run.{name}={value}" for name, value in given.items()) or "none"
+        raise UserError(f"Give the run's length as exactly one of run.steps, run.samples, run.epochs (given: {said}).")
+    ((name, value),) = given.items()
+    if value <= 0 or run.batch <= 0:
+        raise UserError(f"run.{name}={value} and run.batch={run.batch} must be positive.")
+
+    def seen(step: int) -> int:
+        return step * run.batch
+
+    samples = value * (epoch if name == "epochs" else 1)
+    steps = value if name == "steps" else max(1, steps_of(samples, seen))
+    return Length(steps, epoch, seen)
+
+
 def in_steps(duration: Duration, length: Length) -> int:
     """The number of steps that comes nearest to a duration.
 
@@ -105,16 +144,11 @@ class Every:
     """Whether a step is the one with which another stretch of `interval` is complete.
 
     Args:
-        interval: how far apart; None: never.
+        interval: above 0; None: never.
         length: of the run.
-
-    Raises:
-        UserError: it is 0.
     """
 
     def __init__(self, interval: Duration | None, length: Length) -> None:
-        if interval is not None and interval.amount == 0:
-            raise UserError(f"{interval.key}={interval.text} must be above 0.")
         self._interval, self._length = interval, length
 
     def __call__(self, step: int) -> bool:

@@ -25,9 +25,11 @@ def build_adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
-    """Linear warm-up, then a cosine from `lr` down to `min_lr`, which the last of `steps` steps reaches."""
-    warmup = round(config.warmup * steps)
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    """Linear warm-up, then a cosine from `lr` down to `min_lr`, which the last of `steps` steps reaches.
+
+    `config.warmup` is a number of steps here.
+    """
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, steps - 1 - config.warmup)
     return config.min_lr + 0.5 * (config.lr - config.min_lr) * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,8 +1,9 @@
-"""Where numbers go: metrics.jsonl, which is the source of truth, wandb if asked for, and the console."""
+"""Where numbers go: metrics.jsonl, which is the source of truth, wandb and TensorBoard if asked for, the console."""
 
 import json
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from catclip.config import TrackConfig
 from catclip.errors import UserError, check_choice
-from catclip.files import write_atomically
+from catclip.files import write_atomically, writing
 
 LINE_EVERY = 30.0  # seconds, where the console is no terminal
 
 
 class Tracker:
-    """Appends a run's rows to `metrics.jsonl` and passes them to wandb.
+    """Appends a run's rows to `metrics.jsonl` and passes them to wandb and TensorBoard.
 
     Args:
         folder: the run folder.
@@ -27,7 +28,7 @@ class Tracker:
         settings: the run's configuration, for wandb.
 
     Raises:
-        UserError: wandb cannot start.
+        UserError: wandb cannot start, or TensorBoard is not installed; when logging, the disk is full.
     """
 
     def __init__(self, folder: Path, config: TrackConfig, name: str, step: int, settings: dict[str, Any]):
@@ -35,17 +36,25 @@ class Tracker:
         path = folder / "metrics.jsonl"
         kept = [row for row in read_metrics(path) if row["step"] <= step] if step else []
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
-        self.file = open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
+        self.path, self.file = path, open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
         self.wandb = _start_wandb(folder, config, name, settings) if config.wandb != "disabled" else None
+        self.board = _start_tensorboard(folder, step) if config.tensorboard else None
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row; it has a `step`."""
-        self.file.write(json.dumps(row) + "\n")
+        with writing(self.path):
+            self.file.write(json.dumps(row) + "\n")
         if self.wandb is not None:
             self.wandb.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+        if self.board is not None:
+            for key, value in row.items():
+                if key != "step":
+                    self.board.add_scalar(key, value, row["step"])
 
     def close(self) -> None:
         self.file.close()
+        if self.board is not None:
+            self.board.close()
         if self.wandb is not None:
             self.wandb.finish()
 
@@ -75,6 +84,20 @@ def _start_wandb(folder: Path, config: TrackConfig, name: str, settings: dict[st
         raise UserError(
             f"wandb cannot start: {error} track.wandb=offline needs no network, track.wandb=disabled no wandb."
         ) from error
+
+
+def check_tensorboard() -> None:
+    """Raise `UserError` where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UserError("track.tensorboard=true needs TensorBoard: pip install 'catclip[tensorboard]'")
+
+
+def _start_tensorboard(folder: Path, step: int) -> Any:
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    # What a run that was killed had written past its checkpoint is not shown.
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
 
 def _wandb_id(folder: Path) -> str:

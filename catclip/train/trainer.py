@@ -21,12 +21,13 @@ class Trainer:
 
     Args:
         objective: the model with its loss.
-        config: optimiser and schedule.
+        config: optimiser and schedule; its durations are numbers of steps.
         steps: the length of the whole run, which the schedule spans.
         device: where to train.
         precision: `bf16` (autocast) or `fp32`.
         compile: compile the backbone with torch.compile.
         seed: of whatever is random within a step (dropout, drop path).
+        skip_nonfinite: a step whose loss or gradient is not finite changes nothing; each step waits for the device.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class Trainer:
         precision: str = "bf16",
         compile: bool = False,
         seed: int = 0,
+        skip_nonfinite: bool = False,
     ):
         check_choice("run.precision", precision, ["bf16", "fp32"])
         self.objective = objective.to(device)
         self.config, self.steps, self.device, self.precision, self.seed = config, steps, device, precision, seed
         self.optimizer = build_adamw(objective, config)
         self.average = self._averaged() if config.ema is not None else None
-        self.step_number = 0
+        self.step_number, self.skip_nonfinite = 0, skip_nonfinite
         if compile:  # after the averaged copy was made: a compiled module cannot be copied
             objective.backbone.compile()
 
@@ -86,10 +88,11 @@ class Trainer:
         logged["loss"].backward()
         limit = self.config.clip if self.config.clip is not None else float("inf")
         logged["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), limit)
-        self.optimizer.step()
+        if not self.skip_nonfinite or all(logged[name].isfinite() for name in ("loss", "grad_norm")):
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update_parameters(self.objective)
         self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update_parameters(self.objective)
         self.step_number += 1
         return {key: value.detach() for key, value in logged.items()} | {"lr": torch.tensor(lr)}
 

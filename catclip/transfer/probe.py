@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from catclip.config import PretrainConfig
 from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.errors import UserError
 from catclip.objectives.base import Objective
@@ -102,12 +103,12 @@ def probe(objective: Objective, data: str | Path | Splits, device: torch.device,
 
 
 def probe_evaluator(
-    folder: str | Path, device: torch.device, workers: int
+    config: PretrainConfig, device: torch.device, *, data: str | Path, name: str = "probe"
 ) -> Callable[[Objective], Iterator[tuple[str, float]]]:
-    """The probe as an evaluator of a training run: yields `probe_accuracy`."""
-    splits = open_splits(folder)  # a wrong folder is said before training, not after
+    """The probe on a folder as an evaluator of a training run: yields `<name>_accuracy`."""
+    splits = open_splits(data)  # a wrong folder is said before training, not after
 
     def evaluate(objective: Objective) -> Iterator[tuple[str, float]]:
-        yield "probe_accuracy", probe(objective, splits, device, workers).accuracy
+        yield f"{name}_accuracy", probe(objective, splits, device, config.data.workers).accuracy
 
     return evaluate

@@ -8,12 +8,13 @@ from rich.console import Console
 
 from catclip.compare.report import plot, table
 from catclip.compare.results import collect
-from catclip.compare.step import first_batches, flops_per_image, peak_memory_bytes
+from catclip.compare.step import first_batches, peak_memory_bytes
 from catclip.config import CompareConfig, PretrainConfig
 from catclip.environment import environment
 from catclip.errors import UserError
 from catclip.files import write_atomically
 from catclip.train.checkpoint import list_checkpoints
+from catclip.train.flops import flops_per_image
 from catclip.train.folder import RunFolder
 from catclip.verbs.training import check, pick_device, train
 
@@ -61,7 +62,15 @@ def show(results: dict[str, Any], out: Path, console: Console) -> None:
 
 def single(config: CompareConfig, name: str) -> PretrainConfig:
     """The configuration under which one of the objectives could be trained alone."""
-    return PretrainConfig(config.data, config.backbone, config.objectives[name], config.optim, config.track, config.run)
+    return PretrainConfig(
+        config.data,
+        config.backbone,
+        config.objectives[name],
+        config.optim,
+        config.track,
+        config.run,
+        config.evaluators,
+    )
 
 
 def _check_begun(out: Path, folders: dict[str, Path]) -> None:

@@ -3,28 +3,32 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from rich.markup import escape
 
-from catclip.config import PretrainConfig, RunConfig
+from catclip.config import OptimConfig, PretrainConfig
 from catclip.data.loader import Loader, TrainingBatches
 from catclip.data.order import Order
 from catclip.data.pairs import Pairs
 from catclip.data.stream import Stream
 from catclip.errors import UserError, check_choice
+from catclip.evaluate.held_out import HeldOut
 from catclip.files import locked
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.checkpoint import list_checkpoints, step_of
-from catclip.train.fit import Evaluator, Run, fit
+from catclip.train.durations import Duration, Every, Length, in_steps, parse_duration, parse_interval, run_length
+from catclip.train.finite import FiniteWatch
+from catclip.train.fit import Plan, fit
+from catclip.train.flops import Utilization
 from catclip.train.folder import RunFolder
-from catclip.train.track import Tracker, TrainingConsole
+from catclip.train.run import Evaluation, Run
+from catclip.train.track import Tracker, TrainingConsole, check_tensorboard
 from catclip.train.trainer import Trainer
-from catclip.transfer.probe import probe_evaluator
-from catclip.verbs.held_out import HeldOut
+from catclip.verbs.evaluators import build_evaluators, check_evaluators
 
 
 def check(config: PretrainConfig) -> None:
@@ -33,15 +37,12 @@ def check(config: PretrainConfig) -> None:
     check_choice("run.precision", run.precision, ["bf16", "fp32"])
     check_choice("track.wandb", track.wandb, ["disabled", "offline", "online"])
     limits = [
-        ("run.checkpoint_every", run.checkpoint_every, run.checkpoint_every >= 1, "at least 1"),
+        ("run.skip_nonfinite", run.skip_nonfinite, run.skip_nonfinite >= 0, "at least 0"),
         ("run.keep", run.keep, run.keep >= 1, "at least 1"),
-        ("run.evaluations", run.evaluations, run.evaluations >= 0, "at least 0"),
         ("run.seed", run.seed, run.seed >= 0, "at least 0"),
-        ("track.log_every", track.log_every, track.log_every >= 1, "at least 1"),
         ("data.workers", config.data.workers, config.data.workers >= 0, "at least 0"),
         ("optim.lr", optim.lr, optim.lr >= 0, "at least 0"),
         ("optim.weight_decay", optim.weight_decay, optim.weight_decay >= 0, "at least 0"),
-        ("optim.warmup", optim.warmup, 0 <= optim.warmup <= 1, "a share of the run's steps, from 0 to 1"),
         ("optim.betas", optim.betas, len(optim.betas) == 2 and all(0 <= b < 1 for b in optim.betas), "two below 1"),
         ("optim.clip", optim.clip, optim.clip is None or optim.clip > 0, "above 0, or null"),
         ("optim.ema", optim.ema, optim.ema is None or 0 < optim.ema <= 1, "above 0 and at most 1, or null"),
@@ -49,6 +50,26 @@ def check(config: PretrainConfig) -> None:
     for key, value, fine, wanted in limits:
         if not fine:
             raise UserError(f"{key}={value} must be {wanted}.")
+    parse_duration(optim.warmup, "optim.warmup")
+    if run.evaluate_every is not None:
+        parse_interval(run.evaluate_every, "run.evaluate_every")
+    _intervals(config)
+    check_evaluators(config)
+    if track.tensorboard:
+        check_tensorboard()
+
+
+def _intervals(config: PretrainConfig) -> tuple[Duration, Duration]:
+    """Between two rows of numbers, and between two checkpoints."""
+    return (
+        parse_interval(config.track.log_every, "track.log_every"),
+        parse_interval(config.run.checkpoint_every, "run.checkpoint_every"),
+    )
+
+
+def optim_in_steps(optim: OptimConfig, length: Length) -> OptimConfig:
+    """The optimiser's configuration with its durations as numbers of steps."""
+    return replace(optim, warmup=in_steps(parse_duration(optim.warmup, "optim.warmup"), length))
 
 
 def pick_device(name: str, key: str = "run.device") -> torch.device:
@@ -68,23 +89,6 @@ def pick_device(name: str, key: str = "run.device") -> torch.device:
     return device
 
 
-def count_steps(run: RunConfig, samples: int) -> int:
-    """The run's length in steps.
-
-    Raises:
-        UserError: not exactly one of steps, samples and epochs is given, or it is not positive.
-    """
-    given = {name: getattr(run, name) for name in ("steps", "samples", "epochs") if getattr(run, name) is not None}
-    if len(given) != 1:
-        said = ", ".join(f"run.{name}={value}" for name, value in given.items()) or "none"
-        raise UserError(f"Give the run's length as exactly one of run.steps, run.samples, run.epochs (given: {said}).")
-    ((name, value),) = given.items()
-    if value <= 0 or run.batch <= 0:
-        raise UserError(f"run.{name}={value} and run.batch={run.batch} must be positive.")
-    total = {"steps": value * run.batch, "samples": value, "epochs": value * samples}[name]
-    return max(1, round(total / run.batch))
-
-
 def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], label: str) -> list[Run]:
     """Train the configured runs together, each on every batch, resuming what was begun.
 
@@ -102,16 +106,18 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     device = pick_device(config.run.device)
     pairs = Pairs(config.data.sources, config.data)
     order = pairs.order(config.run.seed, config.data.shuffle)
-    steps = count_steps(config.run, order.epoch_length)
+    length = run_length(config.run, order.epoch_length)
+    optim = optim_in_steps(config.optim, length)
     objectives = {
         name: build_objective(each.objective, each.backbone, pairs, each.run.seed) for name, each in configs.items()
     }
-    evaluators = build_evaluators(objectives, config, device)
+    built = build_evaluators(config, device)
+    evaluations = [Evaluation(name, each, Every(interval, length)) for name, (each, interval) in built.items()]
     with ExitStack() as locks:
         for folder in folders.values():
             locks.enter_context(locked(folder, "trains in"))
-        runs = _make_runs(configs, folders, objectives, evaluators, steps, device)
-        _fit(runs, pairs, order, config, steps, label)
+        runs = _make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
+        _fit(runs, pairs, order, config, length, label)
     return runs
 
 
@@ -119,7 +125,8 @@ def _make_runs(
     configs: Mapping[str, PretrainConfig],
     folders: Mapping[str, Path],
     objectives: Mapping[str, Objective],
-    evaluators: Mapping[str, list[Evaluator]],
+    evaluations: list[Evaluation],
+    optim: OptimConfig,
     steps: int,
     device: torch.device,
 ) -> list[Run]:
@@ -128,17 +135,21 @@ def _make_runs(
     start = common_step(run_folders.values())
     runs = []
     for name, each in configs.items():
+        setting, folder = each.run, run_folders[name]
+        utilization = Utilization(objectives[name], device, setting.precision, tf32=False)
         trainer = Trainer(
-            objectives[name], each.optim, steps, device, each.run.precision, each.run.compile, each.run.seed
-        )
-        tracker = Tracker(folders[name], each.track, each.run.name or name, start, asdict(each))
-        run = Run(name, run_folders[name], trainer, tracker, evaluators[name])
+            objectives[name], optim, steps, device, setting.precision, setting.compile, setting.seed,
+            skip_nonfinite=setting.skip_nonfinite > 0,
+        )  # fmt: skip
+        tracker = Tracker(folder.path, each.track, setting.name or name, start, asdict(each))
+        finite = FiniteWatch(name, folder, setting.skip_nonfinite)
+        run = Run(name, folder, trainer, tracker, evaluations, finite, utilization)
         run.resume(start)
         runs.append(run)
     return runs
 
 
-def _fit(runs: list[Run], pairs: Pairs, order: Order, config: PretrainConfig, steps: int, label: str) -> None:
+def _fit(runs: list[Run], pairs: Pairs, order: Order, config: PretrainConfig, length: Length, label: str) -> None:
     trainers = [run.trainer for run in runs]
     start = trainers[0].step_number
     stream = Stream(order, config.run.batch)
@@ -147,34 +158,27 @@ def _fit(runs: list[Run], pairs: Pairs, order: Order, config: PretrainConfig, st
     targets = [trainer.objective.targets for trainer in trainers]
     batches = TrainingBatches(pairs, targets, config.data, config.backbone.image_size, stream)
     pin = trainers[0].device.type == "cuda"
-    loader = Loader(batches, start, steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin)
+    loader = Loader(batches, start, length.steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin)
     # The share of unreadable samples is judged over the whole run, whatever part of it this is.
     loader.samples, loader.bad = start * config.run.batch, Counter(runs[0].skipped)
-    console = TrainingConsole(steps, start, label=label)
+    console = TrainingConsole(length.steps, start, label=label)
     _announce(console, runs, pairs, loader, stream.note)
-    fit(
-        runs,
-        loader,
-        stream.state,
-        evaluate_at=evaluation_steps(config.run.evaluations, steps),
-        log_every=config.track.log_every,
-        checkpoint_every=config.run.checkpoint_every,
-        keep=config.run.keep,
-        console=console,
-    )
+    log, checkpoint = (Every(interval, length) for interval in _intervals(config))
+    fit(runs, loader, stream.state, Plan(log, checkpoint, config.run.keep, config.run.best), console)
     # What comes first has scrolled away by the end.
     _say_damaged(console, runs, pairs)
-    for report in dict.fromkeys(each.report for each in _held_out(runs) if each.report):
+    for report in (each.report for each in _held_out(runs) if each.report):
         console.line(f"[yellow]Held-out shards (data.val): {report}")
 
 
 def _held_out(runs: list[Run]) -> list[HeldOut]:
-    return [each for run in runs for each in run.evaluators if isinstance(each, HeldOut)]
+    """Those of the runs' evaluators; they share them."""
+    return [each.evaluator for each in runs[0].evaluations if isinstance(each.evaluator, HeldOut)]
 
 
 def _say_damaged(console: TrainingConsole, runs: list[Run], pairs: Pairs) -> None:
     """Name the shards that are not whole: how many samples they have lost is not known, and counted nowhere."""
-    sets = [pairs, *(each.pairs for each in _held_out(runs[:1]))]
+    sets = [pairs, *(each.pairs for each in _held_out(runs))]
     for shard in (shard for each in sets for shard in each.shards.damaged()):
         console.line(f"[yellow]{shard.path}: {shard.problem}; the {len(shard):,} samples that are whole are used.")
 
@@ -194,30 +198,7 @@ def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: L
         )
 
 
-def evaluation_steps(evaluations: int, steps: int) -> list[int]:
-    """Steps at which to evaluate: before the first, and then `evaluations` times, evenly, the last at the end."""
-    return [0, *(round(steps * (i + 1) / evaluations) for i in range(evaluations))] if evaluations else []
-
-
 def common_step(folders: Iterable[RunFolder]) -> int:
     """The last step of which every folder has a checkpoint; 0 when there is none."""
     steps = [{step_of(path) for path in list_checkpoints(folder.checkpoints)} for folder in folders]
     return max(set.intersection(*steps), default=0)
-
-
-def build_evaluators(
-    objectives: Mapping[str, Objective], config: PretrainConfig, device: torch.device
-) -> dict[str, list[Evaluator]]:
-    """Each objective's own evaluator on `data.val`, the same probe for all on `data.probe`, where they are given."""
-    evaluators: dict[str, list[Evaluator]] = {name: [] for name in objectives}
-    if not config.run.evaluations:
-        return evaluators
-    if config.data.val is not None:
-        pairs = Pairs(config.data.val, config.data)
-        for name, objective in objectives.items():
-            evaluators[name].append(HeldOut(pairs, objective, config))
-    if config.data.probe is not None:
-        shared = probe_evaluator(config.data.probe, device, config.data.workers)
-        for each in evaluators.values():
-            each.append(shared)
-    return evaluators

@@ -5,8 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catclip.config import RunConfig
 from catclip.errors import UserError
-from catclip.train.durations import Duration, Every, Length, in_steps, parse_duration, steps_of
+from catclip.train.durations import (
+    Duration,
+    Every,
+    Length,
+    in_steps,
+    parse_duration,
+    parse_interval,
+    run_length,
+    steps_of,
+)
 
 
 def constant(steps: int, batch: int = 10, epoch: int = 480) -> Length:
@@ -116,4 +126,35 @@ def test_shares_end_with_the_run():
 def test_never_and_nothing():
     assert not any(Every(None, constant(10))(step) for step in range(11))
     with pytest.raises(UserError, match=r"run\.evaluate_every=0% must be above 0"):
-        Every(parse_duration("0%", "run.evaluate_every"), constant(10))
+        parse_interval("0%", "run.evaluate_every")
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [
+        ({"steps": 7}, 7),
+        ({"samples": 100}, 10),
+        ({"samples": 104}, 10),
+        ({"samples": 1}, 1),
+        ({"epochs": 2}, 10),
+        ({"epochs": 0.5}, 2),
+        ({"epochs": 1e-6}, 1),
+    ],
+)
+def test_length_of_a_run(length, steps):
+    assert run_length(RunConfig(batch=10, **length), epoch=48).steps == steps
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        ({}, "given: none"),
+        ({"steps": 7, "epochs": 1}, r"given: run\.steps=7, run\.epochs=1"),
+        ({"steps": 0}, r"run\.steps=0"),
+        ({"epochs": -1.0}, r"run\.epochs=-1"),
+        ({"steps": 3, "batch": 0}, r"run\.batch=0"),
+    ],
+)
+def test_length_that_makes_no_sense(length, said):
+    with pytest.raises(UserError, match=said):
+        run_length(RunConfig(**length), epoch=48)

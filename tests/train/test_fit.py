@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from catclip.errors import UserError
 from catclip.train.checkpoint import list_checkpoints
-from catclip.train.fit import memory_bytes, stop_signal
+from catclip.train.memory import memory_bytes
+from catclip.train.signals import stop_signal
 from catclip.train.track import read_metrics
 from catclip.train.trainer import Trainer
 from catclip.verbs.training import train
@@ -24,7 +25,7 @@ STEPS = 8
 CLOCKS = {"seconds", "images_per_second", "data_wait", "memory", "step_milliseconds"}
 # Dropout and drop path: the randomness inside a step must resume too. Evaluations draw random numbers in between.
 SETTINGS = {
-    "steps": STEPS, "checkpoint_every": 3, "keep": 3, "evaluations": 4,
+    "steps": STEPS, "checkpoint_every": 3, "keep": 3, "evaluate_every": "25%",
     "options": {"proj_drop_rate": 0.2, "drop_path_rate": 0.2}, "optim": {"ema": 0.1, "lr": 3e-3},
 }  # fmt: skip
 
@@ -212,13 +213,13 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None:
 
 
 @pytest.mark.parametrize(("where", "said"), [("loss", "the loss is nan"), ("gradient", "the norm of the gradient is")])
-@pytest.mark.parametrize(("log_every", "evaluations"), [(1, 0), (100, 4), (100, 0)])
+@pytest.mark.parametrize(("log_every", "evaluate_every"), [(1, None), (100, "25%"), (100, None)])
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(
-    glyphs, tmp_path, monkeypatch, where, said, log_every, evaluations
+    glyphs, tmp_path, monkeypatch, where, said, log_every, evaluate_every
 ):
     """Whichever comes first: logging, evaluating or saving."""
     config = tiny.config("categorical", glyphs, data={"val": str(glyphs / "val-*.tar")}, track={"log_every": log_every},
-                         evaluations=evaluations, checkpoint_every=2, keep=5)  # fmt: skip
+                         evaluate_every=evaluate_every, checkpoint_every=2, keep=5)  # fmt: skip
     poison(monkeypatch, 4, where)
     with pytest.raises(UserError, match=rf"run: {said}.*step 4.*optim\.lr.*last checkpoint is intact"):
         run(config, tmp_path / "run")
@@ -283,7 +284,7 @@ def test_memory_is_of_this_process_and_not_of_the_one_that_started_it():
     import sys
 
     ballast = bytearray(os.urandom(1) * 700_000_000)
-    code = "import torch; from catclip.train.fit import memory_bytes; print(memory_bytes(torch.device('cpu')))"
+    code = "import torch; from catclip.train.memory import memory_bytes; print(memory_bytes(torch.device('cpu')))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     own = memory_bytes(torch.device("cpu"))
     del ballast

@@ -49,7 +49,7 @@ def test_adamw_gets_what_was_configured():
 
 
 def test_learning_rate_by_hand():
-    config = OptimConfig(lr=1.0, min_lr=0.2, warmup=0.4)
+    config = OptimConfig(lr=1.0, min_lr=0.2, warmup=4)
     rates = [learning_rate(step, 10, config) for step in range(10)]
     # Four steps up, then five intervals of a half cosine down: cos of 0, 36, 72, 108, 144 and 180 degrees.
     cosine = [1.0, 0.8090169943749475, 0.3090169943749474, -0.3090169943749474, -0.8090169943749475, -1.0]
@@ -58,28 +58,28 @@ def test_learning_rate_by_hand():
 
 
 def test_learning_rate_without_warmup_starts_at_its_peak():
-    config = OptimConfig(lr=2.0, min_lr=0.5, warmup=0.0)
+    config = OptimConfig(lr=2.0, min_lr=0.5, warmup=0)
     assert learning_rate(0, 5, config) == 2.0
     assert learning_rate(2, 5, config) == pytest.approx(1.25)
     assert learning_rate(4, 5, config) == pytest.approx(0.5)
 
 
 def test_learning_rate_of_a_single_step():
-    assert learning_rate(0, 1, OptimConfig(lr=1.0)) == 1.0
+    assert learning_rate(0, 1, OptimConfig(lr=1.0, warmup=0)) == 1.0
 
 
 def test_learning_rate_that_only_warms_up():
-    assert [learning_rate(step, 4, OptimConfig(lr=1.0, warmup=1.0)) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert [learning_rate(step, 4, OptimConfig(lr=1.0, warmup=4)) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
 
 
 @given(st.integers(1, 500), st.floats(0, 1), st.floats(0, 1))
 def test_learning_rate_stays_in_bounds_rises_once_and_falls_once(steps: int, warmup: float, share: float):
-    config = OptimConfig(lr=1e-3, min_lr=share * 1e-3, warmup=warmup)
+    warm = round(warmup * steps)
+    config = OptimConfig(lr=1e-3, min_lr=share * 1e-3, warmup=warm)
     rates = [learning_rate(step, steps, config) for step in range(steps)]
     assert all(0 <= rate <= config.lr * (1 + 1e-12) for rate in rates)
     top = rates.index(max(rates))
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
-    warm = round(warmup * steps)
     if steps - warm > 1:
         assert math.isclose(rates[-1], config.min_lr, rel_tol=1e-9, abs_tol=1e-15)

@@ -127,7 +127,8 @@ def test_features_are_the_embeddings_in_the_order_of_the_folder(coloured):
 
 
 def test_probe_of_an_objective(glyphs, coloured):
-    objective = tiny.build(tiny.config("categorical", glyphs)).eval()
+    config = tiny.config("categorical", glyphs)
+    objective = tiny.build(config).eval()
     before = objective.head.weight.detach().clone()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -135,7 +136,8 @@ def test_probe_of_an_objective(glyphs, coloured):
     assert result.accuracy == 1.0
     assert (result.classes, result.train_images, result.test_images) == (2, 12, 8)
     assert torch.equal(objective.head.weight, before)
-    assert dict(probe_evaluator(coloured, CPU, 0)(objective)) == {"probe_accuracy": 1.0}
+    assert dict(probe_evaluator(config, CPU, data=coloured)(objective)) == {"probe_accuracy": 1.0}
+    assert dict(probe_evaluator(config, CPU, data=coloured, name="colour")(objective)) == {"colour_accuracy": 1.0}
 
 
 def test_features_are_in_full_precision_whatever_the_run_evaluates_in(glyphs, coloured):
@@ -161,12 +163,13 @@ def test_a_class_with_one_picture_is_named(glyphs, coloured):
         probe(objective, coloured, CPU)
 
 
-def test_splits_with_different_classes_are_refused_before_training(coloured):
+def test_splits_with_different_classes_are_refused_before_training(glyphs, coloured):
+    config = tiny.config("categorical", glyphs)
     shutil.copytree(coloured / "train" / "red", coloured / "train" / "blue")
     with pytest.raises(UserError, match="blue"):
-        probe_evaluator(coloured, CPU, 0)
+        probe_evaluator(config, CPU, data=coloured)
     with pytest.raises(UserError, match="No folder"):
-        probe_evaluator(coloured / "nowhere", CPU, 0)
+        probe_evaluator(config, CPU, data=coloured / "nowhere")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -32,10 +32,11 @@ COSTS = {
 
 def config_for(glyphs: Path, out: Path, *objectives: str, **changes) -> CompareConfig:
     one = tiny.config("categorical", glyphs, data={"probe": str(glyphs / "probe"), "val": str(glyphs / "val-*.tar")},
-                      options={"proj_drop_rate": 0.2}, steps=STEPS, evaluations=2, checkpoint_every=2)  # fmt: skip
+                      options={"proj_drop_rate": 0.2}, steps=STEPS, evaluate_every="50%",
+                      checkpoint_every=2)  # fmt: skip
     named = {name: tiny.objective_config(name, glyphs) for name in objectives or OBJECTIVES}
     run = replace(one.run, out=str(out), **changes)
-    return CompareConfig(one.data, one.backbone, named, one.optim, one.track, run)
+    return CompareConfig(one.data, one.backbone, named, one.optim, one.track, run, one.evaluators)
 
 
 def quiet() -> Console:

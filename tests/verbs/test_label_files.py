@@ -181,7 +181,14 @@ def test_pretraining_uses_the_labels(glyphs, tmp_path):
     program = [sys.executable, "-c", "from catclip.cli import main; main()"]
     labelling = [*program, "label", *data, "data.captions=all", f"out={tmp_path / 'labels'}", "workers=1"]
     subprocess.run(labelling, check=True, capture_output=True)
-    run = ["run.steps=2", "run.batch=4", "run.precision=fp32", "run.device=cpu", "run.evaluations=0", "data.workers=0"]
+    run = [
+        "run.steps=2",
+        "run.batch=4",
+        "run.precision=fp32",
+        "run.device=cpu",
+        "run.evaluate_every=null",
+        "data.workers=0",
+    ]
     training = [*program, "pretrain", *data, *tiny.BACKBONE_ARGUMENTS, *run, f"data.labels={tmp_path / 'labels'}"]
     done = subprocess.run(
         [*training, "data.captions=all", f"run.out={tmp_path / 'run'}"], capture_output=True, text=True

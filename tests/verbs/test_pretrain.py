@@ -25,7 +25,7 @@ def config_for(glyphs: Path, out: Path, **changes):
 def test_a_run_of_a_few_steps_ends_with_its_figures(glyphs, tmp_path, capsys):
     """It has no throughput to speak of: the first steps are left out."""
     data = {"val": str(glyphs / "val-*.tar")}
-    pretrain.run(config_for(glyphs, tmp_path / "run", data=data, steps=2, evaluations=1))
+    pretrain.run(config_for(glyphs, tmp_path / "run", data=data, steps=2, evaluate_every="100%"))
     said = capsys.readouterr().out
     assert "Done: 16 pictures" in said
     assert "images/s" not in said
@@ -94,8 +94,8 @@ def command(glyphs: Path, out: Path, steps: int, *more: str) -> list[str]:
         str(script), "pretrain", "data=glyphs", f"data.sources={glyphs}/train-*.tar", "data.probe=null",
         f"data.val={glyphs}/val-*.tar", f"data.vocabulary={tiny.vocabulary_file(glyphs)}", "data.workers=1",
         *tiny.BACKBONE_ARGUMENTS, "++backbone.options.drop_path_rate=0.2", "run.batch=8", f"run.steps={steps}",
-        "run.precision=bf16", "run.device=cpu", "run.evaluations=3", "run.checkpoint_every=7", "track.log_every=1",
-        f"run.out={out}", *more,
+        "run.precision=bf16", "run.device=cpu", "run.evaluate_every=33.4%", "run.checkpoint_every=7",
+        "track.log_every=1", f"run.out={out}", *more,
     ]  # fmt: skip
 
 

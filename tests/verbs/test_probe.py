@@ -20,7 +20,9 @@ def trained(glyphs, tmp_path_factory) -> tuple[Path, float]:
     """A run, and what its own probe found at its end."""
     out = tmp_path_factory.mktemp("probe") / "run"
     data = {"probe": str(glyphs / "probe")}
-    (run,) = train({"r": tiny.config("contrastive", glyphs, data=data, steps=2, evaluations=1)}, {"r": out}, "training")
+    (run,) = train(
+        {"r": tiny.config("contrastive", glyphs, data=data, steps=2, evaluate_every="100%")}, {"r": out}, "training"
+    )
     return out, run.last["probe_accuracy"]
 
 

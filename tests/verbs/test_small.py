@@ -116,7 +116,7 @@ def test_the_whole_road_by_the_documented_commands(glyphs, tmp_path):
 
     data = ["data=glyphs", "data.sources=glyphs/train-*.tar", "data.val=glyphs/val-*.tar", "data.vocabulary=vocab.tsv",
             "data.probe=glyphs/probe"]  # fmt: skip
-    small = [*tiny.BACKBONE_ARGUMENTS, "run.batch=8", "run.steps=12", "run.device=cpu", "run.evaluations=2"]
+    small = [*tiny.BACKBONE_ARGUMENTS, "run.batch=8", "run.steps=12", "run.device=cpu", "run.evaluate_every=50%"]
     text = [f"objectives.contrastive.{option}" for option in tiny.TEXT_OPTIONS]
     call("vocab", "data.sources=glyphs/train-*.tar", "data.caption_key=json.captions", "data.captions=all", "tau=2")
     call("pretrain", *data, *small, "run.out=alone", "track=wandb", "track.wandb=disabled")

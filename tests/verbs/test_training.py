@@ -4,50 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from catclip.config import RunConfig
 from catclip.errors import UserError
 from catclip.train.checkpoint import list_checkpoints
-from catclip.verbs.training import common_step, count_steps, evaluation_steps, pick_device, train
+from catclip.verbs.training import common_step, pick_device, train
 from tests import tiny
 from tests.data.making import write_shard
-
-
-@pytest.mark.parametrize(
-    ("length", "steps"),
-    [
-        ({"steps": 7}, 7),
-        ({"samples": 100}, 10),
-        ({"samples": 104}, 10),
-        ({"samples": 1}, 1),
-        ({"epochs": 2}, 10),
-        ({"epochs": 0.5}, 2),
-        ({"epochs": 1e-6}, 1),
-    ],
-)
-def test_length_of_a_run(length, steps):
-    assert count_steps(RunConfig(batch=10, **length), samples=48) == steps
-
-
-@pytest.mark.parametrize(
-    ("length", "said"),
-    [
-        ({}, "given: none"),
-        ({"steps": 7, "epochs": 1}, r"given: run\.steps=7, run\.epochs=1"),
-        ({"steps": 0}, r"run\.steps=0"),
-        ({"epochs": -1.0}, r"run\.epochs=-1"),
-        ({"steps": 3, "batch": 0}, r"run\.batch=0"),
-    ],
-)
-def test_length_that_makes_no_sense(length, said):
-    with pytest.raises(UserError, match=said):
-        count_steps(RunConfig(**length), samples=48)
-
-
-def test_evaluations_are_spread_evenly_and_end_with_the_run():
-    assert evaluation_steps(5, 100) == [0, 20, 40, 60, 80, 100]
-    assert evaluation_steps(3, 10) == [0, 3, 7, 10]
-    assert evaluation_steps(0, 10) == []
-    assert set(evaluation_steps(9, 4)) == {0, 1, 2, 3, 4}
 
 
 def test_device():
@@ -63,16 +24,18 @@ def test_device():
     ("group", "changes", "said"),
     [
         ("run", {"precision": "fp16"}, "run.precision=fp16 is not one of bf16, fp32"),
-        ("run", {"checkpoint_every": 0}, "run.checkpoint_every=0 must be at least 1"),
+        ("run", {"checkpoint_every": 0}, "run.checkpoint_every=0 must be above 0"),
         ("run", {"keep": 0}, "run.keep=0 must be at least 1"),
         ("run", {"keep": -1}, "run.keep=-1 must be at least 1"),
-        ("run", {"evaluations": -1}, "run.evaluations=-1 must be at least 0"),
+        ("run", {"evaluate_every": -1}, "run.evaluate_every=-1 is no duration"),
+        ("run", {"evaluate_every": 0}, "run.evaluate_every=0 must be above 0"),
         ("run", {"seed": -3}, "run.seed=-3 must be at least 0"),
-        ("track", {"log_every": 0}, "track.log_every=0 must be at least 1"),
+        ("track", {"log_every": 0}, "track.log_every=0 must be above 0"),
         ("track", {"wandb": "on"}, "track.wandb=on is not one of"),
         ("data", {"workers": -1}, "data.workers=-1 must be at least 0"),
         ("optim", {"lr": -1.0}, "optim.lr=-1.0 must be at least 0"),
-        ("optim", {"warmup": 500.0}, "optim.warmup=500.0 must be a share of the run's steps"),
+        ("optim", {"warmup": 0.05}, "optim.warmup=0.05 is no whole number of steps"),
+        ("optim", {"warmup": "500 steps"}, "optim.warmup=500 steps are 500 steps, and the run has 8"),
         ("optim", {"betas": [0.9]}, "optim.betas=[0.9] must be two below 1"),
         ("optim", {"betas": [0.9, 1.0]}, "optim.betas=[0.9, 1.0] must be two below 1"),
         ("optim", {"clip": 0.0}, "optim.clip=0.0 must be above 0, or null"),
@@ -91,7 +54,9 @@ def test_settings_that_no_run_can_have_are_refused_before_a_folder(glyphs, tmp_p
 
 @pytest.mark.parametrize("key", ["sources", "val", "probe"])
 def test_data_that_is_not_there_is_said_before_there_is_a_folder(glyphs, tmp_path, key):
-    config = tiny.config("categorical", glyphs, data={key: str(tmp_path / "nowhere" / "x-*.tar")}, evaluations=1)
+    config = tiny.config(
+        "categorical", glyphs, data={key: str(tmp_path / "nowhere" / "x-*.tar")}, evaluate_every="100%"
+    )
     with pytest.raises(UserError, match="nowhere"):
         train({"run": config}, {"run": tmp_path / "run"}, "training")
     assert not (tmp_path / "run").exists()
@@ -99,7 +64,7 @@ def test_data_that_is_not_there_is_said_before_there_is_a_folder(glyphs, tmp_pat
 
 def test_evaluation_reports_held_out_figures_and_the_probe(glyphs, tmp_path):
     data = {"val": str(glyphs / "val-*.tar"), "probe": str(glyphs / "probe")}
-    config = tiny.config("contrastive", glyphs, data=data, steps=2, evaluations=1)
+    config = tiny.config("contrastive", glyphs, data=data, steps=2, evaluate_every="100%")
     (run,) = train({"run": config}, {"run": tmp_path / "run"}, "training")
     assert {"image_to_text_recall_at_10", "text_to_image_recall_at_1", "probe_accuracy"} <= run.summary().keys()
     assert run.summary()["pairs_evaluated"] == 16
@@ -109,14 +74,14 @@ def test_what_is_not_read_of_held_out_shards_is_said_at_the_end(glyphs, tmp_path
     monkeypatch.setenv("COLUMNS", "300")
     bad = write_shard(tmp_path / "bad.tar", [("a.jpg", b"no picture"), ("a.json", b'{"captions": ["a cat"]}')])
     data = {"val": [str(glyphs / "val-*.tar"), str(bad)], "max_bad": 0.1}
-    configs = {name: tiny.config(name, glyphs, data=data, steps=2, evaluations=2) for name in tiny.OBJECTIVES}
+    configs = {name: tiny.config(name, glyphs, data=data, steps=2, evaluate_every="50%") for name in tiny.OBJECTIVES}
     train(configs, {name: tmp_path / name for name in configs}, "training")
     said = capsys.readouterr().out
     assert (
         said.rstrip().splitlines()[-1].startswith("Held-out shards (data.val): Skipped 1 of 17 samples (5.88%): pictur")
     )
     assert said.count("Skipped") == 1
-    config = tiny.config("categorical", glyphs, data=data | {"max_bad": 0.05}, steps=2, evaluations=2)
+    config = tiny.config("categorical", glyphs, data=data | {"max_bad": 0.05}, steps=2, evaluate_every="50%")
     with pytest.raises(UserError, match=r"^Held-out shards \(data\.val\): Skipped 1 of 17 .* than data\.max_bad=0\.05"):
         train({"run": config}, {"run": tmp_path / "refused"}, "training")
 
@@ -130,7 +95,9 @@ def test_a_shard_that_is_cut_short_is_named_at_the_start_and_at_the_end(glyphs, 
     other = {"sources": "train", "val": "val"}[key]
     data = {"val": str(glyphs / "val-*.tar"), key: [str(cut), str(glyphs / f"{other}-*.tar")]}
     train(
-        {"run": tiny.config("categorical", glyphs, data=data, steps=2, evaluations=1)}, {"run": tmp_path / "run"}, "x"
+        {"run": tiny.config("categorical", glyphs, data=data, steps=2, evaluate_every="100%")},
+        {"run": tmp_path / "run"},
+        "x",
     )
     lines = capsys.readouterr().out.rstrip().splitlines()
     assert [number for number, line in enumerate(lines) if "cut.tar" in line] == [1, len(lines) - 1]
@@ -143,12 +110,12 @@ def test_short_runs_have_no_throughput(glyphs, tmp_path):
     assert run.summary()["step_milliseconds"] is None
     (run,) = train({"run": tiny.config("categorical", glyphs, steps=14)}, {"run": tmp_path / "b"}, "training")
     summary = run.summary()
-    assert run.steady_steps == 4
-    assert run.steady_samples == 32
-    assert summary["images_per_second"] == pytest.approx(32 / run.steady_seconds)
+    assert run.steady.steps == 4
+    assert run.steady.samples == 32
+    assert summary["images_per_second"] == pytest.approx(32 / run.steady.seconds)
     assert 0 <= summary["data_wait"] < 1
-    assert summary["step_milliseconds"] == pytest.approx(1000 * (run.steady_seconds - run.steady_waited) / 4)
-    assert run.steady_seconds < run.seconds
+    assert summary["step_milliseconds"] == pytest.approx(1000 * (run.steady.seconds - run.steady.waited) / 4)
+    assert run.steady.seconds < run.total.seconds
 
 
 def test_runs_resume_from_a_step_that_all_of_them_have(tmp_path):

@@ -1,7 +1,10 @@
-"""An objective's own evaluators on the held-out shards, `data.val`."""
+"""An objective's own evaluators on held-out shards."""
 
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
+
+import torch
 
 from catclip.config import PretrainConfig
 from catclip.data.loader import HeldOutBatches, Loader
@@ -11,12 +14,12 @@ from catclip.objectives.base import Objective
 
 
 class HeldOut:
-    """Evaluates on held-out pairs as the objective's modules in `catclip.evaluate` do, one after the other.
+    """Evaluates on held-out pairs as the objective's modules in `catclip.evaluate` do.
 
     Args:
-        pairs: to evaluate on.
-        objective: what will be evaluated.
         config: of the run.
+        device: not needed: an objective is evaluated where it is.
+        data: shards, as `DataConfig.sources`.
 
     Attributes:
         report: what the latest evaluation could not read, in one line; empty when it could read all.
@@ -25,18 +28,17 @@ class HeldOut:
         UserError: when called, more than `data.max_bad` of the pairs cannot be read.
     """
 
-    def __init__(self, pairs: Pairs, objective: Objective, config: PretrainConfig):
-        self._evaluators = [import_module(f"catclip.evaluate.{name}").evaluate for name in objective.evaluators]
-        self._batches = HeldOutBatches(pairs, [objective.targets], config.backbone.image_size, config.run.batch)
+    def __init__(self, config: PretrainConfig, device: torch.device, *, data: Any) -> None:
         self._config = config
-        self.pairs, self.report = pairs, ""
+        self.pairs, self.report = Pairs(data, config.data), ""
 
     def __call__(self, objective: Objective) -> Iterator[tuple[str, float]]:
-        data = self._config.data
-        for evaluate in self._evaluators:
-            loader = Loader(self._batches, 0, len(self._batches), workers=data.workers, max_bad=data.max_bad)
+        config = self._config
+        batches = HeldOutBatches(self.pairs, [objective.targets], config.backbone.image_size, config.run.batch)
+        for name in objective.evaluators:
+            loader = Loader(batches, 0, len(batches), workers=config.data.workers, max_bad=config.data.max_bad)
             try:
-                yield from evaluate(objective, loader)
+                yield from import_module(f"catclip.evaluate.{name}").evaluate(objective, loader)
             except UserError as error:
                 raise UserError(f"Held-out shards (data.val): {error}") from error
             self.report = loader.report()

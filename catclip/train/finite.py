@@ -1,0 +1,78 @@
+"""Steps whose loss or gradient is not finite: found without waiting for the device at each step, and named."""
+
+import json
+from dataclasses import dataclass, field
+
+import torch
+
+from catclip.errors import UserError
+from catclip.files import write_atomically
+from catclip.train.folder import RunFolder
+
+# The figures of a step that must be finite, and what they are.
+_WHAT = {"loss": "loss", "grad_norm": "norm of the gradient"}
+_WAITING = 100  # steps after which they are looked at, whatever the intervals of the run
+
+
+@dataclass
+class _Step:
+    number: int
+    keys: list[str]
+    values: dict[str, torch.Tensor]
+
+
+@dataclass
+class FiniteWatch:
+    """Watches a run's steps.
+
+    Args:
+        name: the run's.
+        folder: where it says which pictures a step had.
+        allowed: such steps that the run may have. Above 0 the trainer skips them, or else their gradient is in the
+            weights.
+    """
+
+    name: str
+    folder: RunFolder
+    allowed: int
+    count: int = 0
+    _steps: list[_Step] = field(default_factory=list)
+
+    def add(self, number: int, keys: list[str], logged: dict[str, torch.Tensor]) -> None:
+        """Take in a step; what it logged may still be on its way from the device.
+
+        Raises:
+            UserError: as `check`.
+        """
+        self._steps.append(_Step(number, keys, {name: logged[name] for name in _WHAT if name in logged}))
+        if len(self._steps) >= _WAITING:
+            self.check()
+
+    def check(self) -> None:
+        """Look at the steps that came since the last time.
+
+        Raises:
+            UserError: more than `allowed` of the run's steps were not finite.
+        """
+        steps, self._steps = self._steps, []
+        if not steps or bool(torch.stack([value.isfinite() for step in steps for value in step.values.values()]).all()):
+            return
+        for step in steps:
+            if not all(value.isfinite() for value in step.values.values()):
+                self.count += 1
+                self._tell(step)
+
+    def _tell(self, step: _Step) -> None:
+        values = {name: value.item() for name, value in step.values.items()}
+        path = self.folder.path / f"nonfinite-step-{step.number}.json"
+        said = {"step": step.number, **{name: str(value) for name, value in values.items()}, "keys": step.keys}
+        write_atomically(path, json.dumps(said, indent=1))
+        if self.count > self.allowed:
+            name = next(name for name, value in step.values.items() if not value.isfinite())
+            some = ", ".join(step.keys[:3]) + (" …" if len(step.keys) > 3 else "")
+            others = f" It is the {self.count}th such step; run.skip_nonfinite={self.allowed}." if self.allowed else ""
+            raise UserError(
+                f"{self.name}: the {_WHAT[name]} is {values[name]} at step {step.number}.{others} Its pictures "
+                f"({some}) are listed in {path}. A lower optim.lr, a longer optim.warmup or run.precision=fp32 may "
+                "help, and run.skip_nonfinite=10 leaves out up to ten such steps; the last checkpoint is intact."
+            )

@@ -1,0 +1,60 @@
+"""Memory: how much training takes, and what to change when it is not enough."""
+
+import re
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+
+from catclip.config import PretrainConfig
+from catclip.errors import UserError
+
+# What torch's allocators of memory that is no GPU's say.
+_CPU = re.compile(r"not enough memory|can't allocate memory|Cannot allocate memory", re.IGNORECASE)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Peak memory so far: allocated on a GPU, resident in this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # Not getrusage where there is another way: its peak is inherited from the process that started this one.
+    with suppress(OSError), open("/proc/self/status") as file:
+        if peak := re.search(r"^VmHWM:\s+(\d+) kB", file.read(), re.MULTILINE):
+            return 1024 * int(peak[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextmanager
+def memory_errors(config: PretrainConfig, device: torch.device) -> Iterator[None]:
+    """Say what would take less, where memory runs out.
+
+    Raises:
+        UserError: in place of torch's error.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # a GPU's error is a RuntimeError too
+        if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU.search(str(error))):
+            raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        side = config.backbone.image_size
+        raise UserError(
+            f"Out of memory on {device}, with batches of {config.run.batch:,} pictures of {side} × {side} pixels; the "
+            f"peak was {memory_bytes(device) / 2**30:.2f} GiB. {_advice(config)} The last checkpoint is intact. "
+            f"({first})"
+        ) from error
+
+
+def _advice(config: PretrainConfig) -> str:
+    """What would take less, the harmless first."""
+    half = max(1, config.run.batch // 2)
+    same, other = [], [f"run.batch={half}", "a smaller backbone"]
+    if config.run.batch > 1:
+        same.append(f"run.micro_batch={half} or less")
+    same.append("backbone.checkpoint_activations=true")
+    if config.run.precision == "fp32":
+        other.insert(0, "run.precision=bf16")
+    return f"These take less and train the same: {', '.join(same)}. These train otherwise: {', '.join(other)}."
