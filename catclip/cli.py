@@ -40,10 +40,10 @@ VERBS = {
 
 # What sweeps can be run with: the extra that it needs, and the plugin in it.
 PLUGINS = {
-    "hydra/launcher=joblib": ("joblib", "joblib_launcher"),
+    "hydra/launcher=parallel": ("joblib", "joblib_launcher"),
     "hydra/launcher=slurm": ("submitit", "submitit_launcher"),
     "hydra/launcher=slurm_local": ("submitit", "submitit_launcher"),
-    "hydra/sweeper=optuna": ("optuna", "optuna_sweeper"),
+    "hydra/sweeper=search": ("optuna", "optuna_sweeper"),
 }
 
 
