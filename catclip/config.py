@@ -207,6 +207,55 @@ class ProbeConfig:
 
 
 @dataclass
+class MapConfig:
+    classes: str = MISSING  # imagenet-1k; a file with a name a line, or as Places365's and ADE20k's; class folders
+    vocabulary: str | None = None  # a vocabulary file, or
+    model: str | None = None  # a run folder, which has one
+    strategy: str = "nearest"  # what stands for a class that is no label: nearest | hypernym | exact (nothing)
+    out: str = "classes.tsv"
+
+
+@dataclass
+class ZeroshotConfig:
+    model: str = MISSING  # a run folder
+    data: Any = field(default_factory=LabelledConfig)  # data.test; or class folders, or a folder with test/ or val/
+    by: str | None = None  # text | labels; null: text where the run has a text tower
+    templates: str = "openai"  # by text: openai (80) | simple (7) | a file, a sentence with {} a line
+    map: str = "nearest"  # by labels: nearest | hypernym | exact, or what `catclip map` wrote: a .tsv
+    pool: str = "max"  # by labels: over a class's hyponyms in the vocabulary, max | sum, or none
+    weights: str = "ema"  # ema | last
+    out: str | None = None  # default: <model>/zeroshot.json
+    device: str = "auto"
+    workers: int = 2
+
+
+@dataclass
+class RetrieveConfig:
+    model: str = MISSING  # a run folder
+    data: DataConfig = MISSING  # data.val
+    by: str | None = None  # text | labels; null: text where the run has a text tower
+    batch: int = 256
+    weights: str = "ema"  # ema | last
+    out: str | None = None  # default: <model>/retrieve.json
+    device: str = "auto"
+
+
+@dataclass
+class PredictConfig:
+    model: str = MISSING  # a run folder
+    images: Any = MISSING  # files, folders, globs, or a list of them
+    top: int = 5  # labels a picture
+    annotate: bool = False  # draw them on copies of the pictures
+    classes: Any = None  # by text: names to choose among, a file or a list
+    templates: str = "openai"  # by text: as for `zeroshot`
+    batch: int = 64
+    weights: str = "ema"  # ema | last
+    out: str | None = None  # a folder; default: runs/predict/<time>
+    device: str = "auto"
+    workers: int = 2
+
+
+@dataclass
 class DoctorConfig:
     """`doctor` takes no options."""
 
