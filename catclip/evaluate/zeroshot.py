@@ -96,7 +96,7 @@ def figures(found: Scores, multilabel: bool) -> Iterator[tuple[str, float]]:
         `multilabel_figures` gives: `map`, `map_prior` …
     """
     if multilabel:
-        yield from multilabel_figures(np.nan_to_num(found.scores, neginf=-1e30), found.truth)
+        yield from multilabel_figures(found.scores, found.truth)
         return
     yield "top_1", float(hits(found, 1).mean())
     if found.truth.shape[1] > 5:

@@ -30,8 +30,8 @@ def label_head(objective: Objective) -> LabelHeadOf:
     head, vocabulary = getattr(objective, "head", None), getattr(objective, "vocabulary", None)
     if not isinstance(head, nn.Linear) or not isinstance(vocabulary, Vocabulary):
         raise UserError(
-            f"This run ({type(objective).__name__}) has no head over synsets, and so no rows for classes: take one that "
-            "was trained with objective=categorical and synsets for labels."
+            f"This run ({type(objective).__name__}) has no head over synsets, and so no rows for classes: take "
+            "one that was trained with objective=categorical and synsets for labels."
         )
     assert len(vocabulary) == head.out_features
     return LabelHeadOf(head, vocabulary)

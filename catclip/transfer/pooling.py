@@ -48,15 +48,15 @@ class LabelClassifier:
         self._counts = torch.bincount(self._owners, minlength=len(rows))
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Scores float32 [B, C] of uint8 images [B, 3, H, W]; -inf for a class without rows."""
+        """Scores float32 [B, C] of uint8 images [B, 3, H, W]; the least number for a class without rows."""
         logits = self._objective.backbone(images).float() @ self._weight.T
         owners = self._owners.expand(len(logits), -1)
-        shape = (len(logits), len(self._counts))
-        most = logits.new_full(shape, -torch.inf).scatter_reduce(1, owners, logits, "amax")
-        if self._pool == "max":
-            return most
+        zeros = logits.new_zeros(len(logits), len(self._counts))
         if self._pool == "none":
-            means = logits.new_zeros(shape).scatter_add(1, owners, logits) / self._counts
-            return torch.where(self._counts > 0, means, -torch.inf)
-        shifted = (logits - most.gather(1, owners)).exp()
-        return logits.new_zeros(shape).scatter_add(1, owners, shifted).log() + most
+            scores = zeros.scatter_add(1, owners, logits) / self._counts
+        else:
+            scores = zeros.scatter_reduce(1, owners, logits, "amax", include_self=False)
+            if self._pool == "sum":
+                shifted = (logits - scores.gather(1, owners)).exp()
+                scores = scores + zeros.scatter_add(1, owners, shifted).log()
+        return torch.where(self._counts > 0, scores, torch.finfo(torch.float32).min)

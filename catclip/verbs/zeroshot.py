@@ -1,0 +1,100 @@
+"""`catclip zeroshot`: classes that a run was never told about, by text or by its labels."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from sklearn.metrics import average_precision_score
+
+from catclip.config import LabelledConfig, ZeroshotConfig
+from catclip.data.labelled import LabelledImages, open_labelled
+from catclip.errors import UserError, check_choice
+from catclip.evaluate.zeroshot import Classifier, Scores, class_accuracies, figures, score
+from catclip.files import write_atomically, writing
+from catclip.objectives.base import Objective
+from catclip.train.folder import load_objective
+from catclip.transfer.init import find_mapping, label_head
+from catclip.transfer.mapping import Mapping
+from catclip.transfer.pooling import POOLS, LabelClassifier
+from catclip.verbs.classifying import choose_way, make_text_classifier
+from catclip.verbs.limits import check_at_least
+from catclip.verbs.training import pick_device
+
+
+def run(config: ZeroshotConfig) -> None:
+    """Classify what `config` names, write `zeroshot.json`, and say how much was right."""
+    console, device = Console(highlight=False), pick_device(config.device, "device")
+    check_at_least({"workers": (config.workers, 0)})
+    check_choice("pool", config.pool, POOLS)
+    objective = load_objective(Path(config.model), config.weights, device)
+    by = choose_way(objective, config.by)
+    with console.status("reading labels"):
+        images = open_pictures(config.data)
+    with console.status("classifying"):
+        classify, mapping = _classifier(objective, images.classes, by, config, device)
+        found = score(classify, images, objective.backbone.image_size, device, config.workers)
+    results = _settings(config, by) | _results(found, images, mapping)
+    out = Path(config.out) if config.out else Path(config.model) / "zeroshot.json"
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, json.dumps(results, indent=1))
+    if mapping:
+        console.print(mapping.summary(), markup=False)
+    console.print(f"Zero-shot by {by}: {_describe(results)} {out}", markup=False)
+
+
+def open_pictures(data: str | LabelledConfig) -> LabelledImages:
+    """The labelled pictures of `data`: of a folder with test/ or val/ those in it.
+
+    Raises:
+        UserError: there are none, or something is wrong with them.
+    """
+    config = LabelledConfig(folder=data) if isinstance(data, str) else data
+    if (config.folder is None) == (config.test is None) or config.train is not None:
+        raise UserError("Give labelled pictures as data=FOLDER or data.test=SOURCE: there is nothing to train.")
+    if config.test is not None:
+        return open_labelled(config.test, config)
+    folder = Path(str(config.folder))
+    split = next((each for each in (folder / "test", folder / "val") if each.is_dir()), folder)
+    return open_labelled(str(split), config)
+
+
+def _classifier(
+    objective: Objective, names: list[str], by: str, config: ZeroshotConfig, device: torch.device
+) -> tuple[Classifier, Mapping | None]:
+    if by == "text":
+        return make_text_classifier(objective, names, config.templates, device), None
+    mapping = find_mapping(names, label_head(objective).vocabulary, config.map)
+    return LabelClassifier(objective, mapping, config.pool), mapping
+
+
+def _settings(config: ZeroshotConfig, by: str) -> dict[str, Any]:
+    data = {"data": config.data} if isinstance(config.data, str) else {}
+    if isinstance(config.data, LabelledConfig):
+        data = {f"data.{key}": value for key, value in asdict(config.data).items() if value is not None}
+    own = {"templates": config.templates} if by == "text" else {"map": config.map, "pool": config.pool}
+    return {"model": config.model, **data, "weights": config.weights, "by": by, **own}
+
+
+def _results(found: Scores, images: LabelledImages, mapping: Mapping | None) -> dict[str, Any]:
+    results: dict[str, Any] = {"images": len(images), "classes": len(images.classes)}
+    results |= dict(figures(found, images.multilabel))
+    if mapping:
+        results |= {f"share_{how}": share for how, share in mapping.shares().items()}
+    if images.multilabel:
+        shown = np.flatnonzero(found.truth.any(axis=0)).tolist()
+        each = {label: float(average_precision_score(found.truth[:, label], found.scores[:, label])) for label in shown}
+        return results | {f"average_precision.{images.classes[label]}": value for label, value in each.items()}
+    return results | {f"top_1.{images.classes[label]}": value for label, value in class_accuracies(found).items()}
+
+
+def _describe(results: dict[str, Any]) -> str:
+    of = f"{results['images']:,} pictures of {results['classes']:,} classes"
+    if "top_1" not in results:
+        return f"mAP {results.get('map', 0):.3f} on {of} ({results.get('map_prior', 0):.3f} by chance)."
+    among = f", {results['top_5']:.3f} among the first five" if "top_5" in results else ""
+    return f"{results['top_1']:.3f} of {of} right{among} (chance {1 / results['classes']:.3f})."
