@@ -30,6 +30,7 @@ class DataConfig:
     shuffle: int = 65536  # samples among which the order is mixed, beside the order of the shards
     max_bad: float = 0.01  # share of unreadable samples above which a run stops
     workers: int = 2
+    decode: str = "cpu"  # who decodes training pictures: cpu, the workers | gpu, where training is on one
     cache: str | None = None  # folder for copies of remote shards; null: ~/.cache/catclip
     cache_limit: str = "100GB"  # bytes that all of them may have
 

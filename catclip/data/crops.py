@@ -80,6 +80,12 @@ class Orientation(NamedTuple):
             top, bottom = height - bottom, height - top
         return Box(left, top, right, bottom)
 
+    def mirrored(self) -> "Orientation":
+        """The same, and left and right of the upright picture change places."""
+        if self.transpose:
+            return self._replace(mirror_rows=not self.mirror_rows)
+        return self._replace(mirror_columns=not self.mirror_columns)
+
     def upright(self, picture: torch.Tensor) -> torch.Tensor:
         """Turn a stored picture [3, H, W] upright."""
         dims = [dim for dim, mirror in ((1, self.mirror_rows), (2, self.mirror_columns)) if mirror]

@@ -9,6 +9,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,10 +65,17 @@ def training_picture(
     Raises:
         BadImageError: the bytes cannot be decoded.
     """
-    picture = _resized_part(data, lambda width, height: sample_crop(width, height, scale, rng), size)
-    if flip and rng.random() < 0.5:
-        picture = picture.flip(2)
-    return picture.contiguous()
+    return part_picture(training_part(data, scale, flip, rng), size)
+
+
+def training_part(data: bytes, scale: tuple[float, float], flip: bool, rng: np.random.Generator) -> "Part":
+    """What `training_picture` decodes, chosen by the header alone.
+
+    Raises:
+        BadImageError: there is none, or it lies.
+    """
+    part = _choose(data, lambda width, height: sample_crop(width, height, scale, rng))
+    return part._replace(orientation=part.orientation.mirrored()) if flip and rng.random() < 0.5 else part
 
 
 def held_out_picture(data: bytes, size: int) -> torch.Tensor:
@@ -76,7 +84,7 @@ def held_out_picture(data: bytes, size: int) -> torch.Tensor:
     Raises:
         BadImageError: the bytes cannot be decoded.
     """
-    return _resized_part(data, central_square, size).contiguous()
+    return part_picture(_choose(data, central_square), size)
 
 
 def picture_size(data: bytes) -> tuple[int, int]:
@@ -89,11 +97,28 @@ def picture_size(data: bytes) -> tuple[int, int]:
     return orientation.turned(width, height)
 
 
-def _resized_part(data: bytes, choose: Callable[[int, int], Box], size: int) -> torch.Tensor:
-    """The part that `choose` says for the upright picture's width and height. uint8 [3, size, size], of any strides."""
+class Part(NamedTuple):
+    """A part of a picture that is not decoded yet."""
+
+    data: bytes
+    frame: Frame | None  # of a JPEG that `decode_part` takes
+    box: Box  # in the picture as it is stored
+    orientation: Orientation  # what turns that upright, and mirrors it if it is to be mirrored
+
+
+def part_picture(part: Part, size: int) -> torch.Tensor:
+    """Decode a part and resize it to a square. uint8 [3, size, size].
+
+    Raises:
+        BadImageError: it cannot be decoded.
+    """
+    return part.orientation.upright(_resize(_pixels(part.data, part.frame, part.box, size), size)).contiguous()
+
+
+def _choose(data: bytes, choose: Callable[[int, int], Box]) -> Part:
+    """The part that `choose` says for the upright picture's width and height."""
     width, height, orientation, frame = _look(data)
-    box = orientation.stored(choose(*orientation.turned(width, height)), width, height)
-    return orientation.upright(_resize(_pixels(data, frame, box, size), size))
+    return Part(data, frame, orientation.stored(choose(*orientation.turned(width, height)), width, height), orientation)
 
 
 def _look(data: bytes) -> tuple[int, int, Orientation, Frame | None]:

@@ -69,6 +69,11 @@ def why_bad(data: bytes, frame: Frame) -> str | None:
     return None
 
 
+def is_whole(data: bytes, frame: Frame) -> bool:
+    """Whether the file has an end. Decoders fill up with grey what is missing."""
+    return data.rfind(bytes([0xFF, _END])) > frame.place
+
+
 def decode_part(data: bytes, frame: Frame, box: Box, reduce: int) -> np.ndarray:
     """Decode a part of the picture as it is stored, shrunk by 1, 2, 4 or 8.
 
@@ -78,8 +83,7 @@ def decode_part(data: bytes, frame: Frame, box: Box, reduce: int) -> np.ndarray:
     Raises:
         ValueError: the bytes are cut short, or simplejpeg cannot decode them.
     """
-    # The decoder fills up with grey what is missing.
-    if data.rfind(bytes([0xFF, _END])) < frame.place:
+    if not is_whole(data, frame):
         raise ValueError("The JPEG has no end.")
     # One unit more than the part, for what smooth upsampling of the colours takes from below.
     rows = min(frame.height, (-(-box.bottom // frame.unit) + 1) * frame.unit)

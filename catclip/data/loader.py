@@ -6,7 +6,8 @@ t makes it; the loader's whole state is the number of the next batch.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
@@ -15,17 +16,20 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from catclip.config import DataConfig
-from catclip.data.images import BadImageError, held_out_picture, training_picture
+from catclip.data.images import BadImageError, Part, held_out_picture, part_picture, training_part
 from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.stream import Stream
 from catclip.data.targets import Targets
+from catclip.data.undecoded import for_device, gather
 from catclip.data.workers import begin_worker
 from catclip.errors import UserError
 
 # "images" uint8 [B, 3, H, W], the targets' tensors and "keys" list[str]; for the loader "bad" {reason: samples} and
 # "spent" {on what: seconds}.
 Batch = dict[str, Any]
-Sample = tuple[str, torch.Tensor, list[Any]] | str  # key, picture, a target each; or why it cannot be read
+Sample = tuple[str, Part | torch.Tensor, list[Any]] | str  # key, picture, a target each; or why it cannot be read
+
+UNDECODABLE = "picture cannot be decoded"
 
 _ELSEWHERE = 8  # places in an epoch where a batch is looked for
 _WORKER_DIED = re.compile(r"DataLoader worker \(pid")
@@ -40,14 +44,23 @@ class TrainingBatches(Dataset):
         config: crops and flips.
         size: of the pictures, in pixels, where `stream.sizes` does not give each batch its own.
         stream: which samples batch t has.
+        undecoded: leave to a device the JPEGs that it can decode; `images` is `Undecoded` then.
     """
 
-    def __init__(self, pairs: Pairs, targets: Sequence[Targets], config: DataConfig, size: int, stream: Stream):
+    def __init__(
+        self,
+        pairs: Pairs,
+        targets: Sequence[Targets],
+        config: DataConfig,
+        size: int,
+        stream: Stream,
+        undecoded: bool = False,
+    ) -> None:
         low, high = config.crop_scale if len(config.crop_scale) == 2 else (0.0, 0.0)
         if not 0 < low <= high <= 1:
             raise UserError(f"data.crop_scale={config.crop_scale}: give two shares of the area, 0 < low <= high <= 1.")
         self.pairs, self.targets, self.size, self.stream = pairs, targets, size, stream
-        self.scale, self.flip = (low, high), config.flip
+        self.scale, self.flip, self.undecoded = (low, high), config.flip, undecoded
         self._fetched: list[int] = []  # the shards last asked for ahead
 
     def __getitem__(self, t: int) -> Batch:
@@ -74,7 +87,9 @@ class TrainingBatches(Dataset):
 
     def _batch(self, positions: range, side: int) -> Batch:
         watch = _Stopwatch()
-        return _collate(self.targets, (self._sample(position, side, watch) for position in positions), watch)
+        together = partial(gather, size=side) if self.undecoded else torch.stack
+        samples = (self._sample(position, side, watch) for position in positions)
+        return _collate(self.targets, samples, watch, together)
 
     def _sample(self, position: int, side: int, watch: "_Stopwatch") -> Sample:
         order = self.stream.order
@@ -84,7 +99,8 @@ class TrainingBatches(Dataset):
         try:
             data, captions = self.pairs.read(shard, row)
             watch.lap("reading")
-            picture = training_picture(data, side, self.scale, self.flip, rng)
+            part = training_part(data, self.scale, self.flip, rng)
+            picture = for_device(part, side) if self.undecoded else part_picture(part, side)
         except (BadSampleError, BadImageError) as error:
             return _reason(error)
         watch.lap("pictures")
@@ -131,7 +147,7 @@ class _FirstChoice:
 
 
 def _reason(error: Exception) -> str:
-    return "picture cannot be decoded" if isinstance(error, BadImageError) else str(error)
+    return UNDECODABLE if isinstance(error, BadImageError) else str(error)
 
 
 class _Stopwatch:
@@ -151,7 +167,12 @@ class _Stopwatch:
         self._last = now
 
 
-def _collate(targets: Sequence[Targets], samples: Iterable[Sample], watch: _Stopwatch | None = None) -> Batch:
+def _collate(
+    targets: Sequence[Targets],
+    samples: Iterable[Sample],
+    watch: _Stopwatch | None = None,
+    together: Callable[[list[Any]], Any] = torch.stack,
+) -> Batch:
     bad: Counter[str] = Counter()
     good = []
     for sample in samples:
@@ -162,7 +183,7 @@ def _collate(targets: Sequence[Targets], samples: Iterable[Sample], watch: _Stop
     batch: Batch = {"keys": [key for key, _, _ in good], "bad": bad}
     batch["spent"] = watch.spent if watch else {}
     if good:
-        batch["images"] = torch.stack([picture for _, picture, _ in good])
+        batch["images"] = together([picture for _, picture, _ in good])
         if watch:
             watch.lap("pictures")
         for index, target in enumerate(targets):
@@ -181,6 +202,7 @@ class Loader:
         workers: processes; 0 makes the batches here. Each holds at most two batches, in shared memory.
         max_bad: the share of unreadable samples above which iteration stops.
         pin: put the tensors in page-locked memory, for a GPU.
+        finish: what remains to be done to a batch here, as decoding its pictures on the device.
 
     Attributes:
         samples: samples seen, readable or not.
@@ -194,8 +216,18 @@ class Loader:
     # A handful of bad samples at the very start says nothing about the data set's share.
     JUDGED_AFTER = 1000
 
-    def __init__(self, batches: Dataset, start: int, stop: int, *, workers: int, max_bad: float, pin: bool = False):
-        self.batches, self.start, self.stop, self.max_bad = batches, start, stop, max_bad
+    def __init__(
+        self,
+        batches: Dataset,
+        start: int,
+        stop: int,
+        *,
+        workers: int,
+        max_bad: float,
+        pin: bool = False,
+        finish: Callable[[Batch], Batch] | None = None,
+    ) -> None:
+        self.batches, self.start, self.stop, self.max_bad, self.finish = batches, start, stop, max_bad, finish
         self.samples = 0
         self.bad: Counter[str] = Counter()
         self.spent: Counter[str] = Counter()
@@ -218,6 +250,8 @@ class Loader:
         for t, batch in enumerate(self._made(), self.start):
             if isinstance(self.batches, TrainingBatches):
                 self.batches.fetch_ahead(t)
+            if self.finish and batch["keys"]:
+                batch = self.finish(batch)
             self._count(batch)
             if batch["keys"]:
                 yield batch

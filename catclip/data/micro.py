@@ -1,6 +1,6 @@
 """A batch in parts: what accumulation over smaller batches needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -20,6 +20,21 @@ def split_batch(batch: Batch, size: int) -> Iterator[Batch]:
     count = len(batch["keys"])
     for start in range(0, count, size):
         yield _part(batch, start, min(start + size, count))
+
+
+def take(batch: Batch, rows: Sequence[int]) -> Batch:
+    """Return the batch of some of the pictures, in that order; entries are those of `split_batch`."""
+    parts = [_part(batch, row, row + 1) for row in rows]
+    taken: Batch = {}
+    for name, value in batch.items():
+        own = [part[name] for part in parts]
+        if name.endswith(OFFSETS):
+            taken[name] = torch.tensor([0, *(int(each[1]) for each in own)], dtype=torch.int64).cumsum(0)
+        elif isinstance(value, torch.Tensor):
+            taken[name] = torch.cat([value[:0], *own])
+        else:
+            taken[name] = [entry for each in own for entry in each]
+    return taken
 
 
 def _part(batch: Batch, start: int, stop: int) -> Batch:

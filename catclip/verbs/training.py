@@ -10,6 +10,7 @@ import torch
 from rich.markup import escape
 
 from catclip.config import OptimConfig, PretrainConfig
+from catclip.data.device_decoding import DeviceDecoder, device_decoder
 from catclip.data.loader import Loader, TrainingBatches
 from catclip.data.order import Order
 from catclip.data.pairs import Pairs
@@ -104,6 +105,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     for each in configs.values():
         check(each)
     device = pick_device(config.run.device)
+    decoder = device_decoder(config.data.decode, device)
     pairs = Pairs(config.data.sources, config.data)
     order = pairs.order(config.run.seed, config.data.shuffle)
     length = run_length(config.run, order.epoch_length)
@@ -117,7 +119,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         for folder in folders.values():
             locks.enter_context(locked(folder, "trains in"))
         runs = _make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
-        _fit(runs, pairs, order, config, length, label)
+        _fit(runs, pairs, order, config, length, label, decoder)
     return runs
 
 
@@ -149,16 +151,26 @@ def _make_runs(
     return runs
 
 
-def _fit(runs: list[Run], pairs: Pairs, order: Order, config: PretrainConfig, length: Length, label: str) -> None:
+def _fit(
+    runs: list[Run],
+    pairs: Pairs,
+    order: Order,
+    config: PretrainConfig,
+    length: Length,
+    label: str,
+    decoder: DeviceDecoder | None,
+) -> None:
     trainers = [run.trainer for run in runs]
     start = trainers[0].step_number
     stream = Stream(order, config.run.batch)
     if start:
         stream = Stream.resume(order, config.run.batch, 0, start, runs[0].data)
     targets = [trainer.objective.targets for trainer in trainers]
-    batches = TrainingBatches(pairs, targets, config.data, config.backbone.image_size, stream)
+    batches = TrainingBatches(pairs, targets, config.data, config.backbone.image_size, stream, decoder is not None)
     pin = trainers[0].device.type == "cuda"
-    loader = Loader(batches, start, length.steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin)
+    loader = Loader(
+        batches, start, length.steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin, finish=decoder
+    )
     # The share of unreadable samples is judged over the whole run, whatever part of it this is.
     loader.samples, loader.bad = start * config.run.batch, Counter(runs[0].skipped)
     console = TrainingConsole(length.steps, start, label=label)

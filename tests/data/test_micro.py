@@ -1,22 +1,26 @@
-"""Parts of a batch, laid end to end, are the batch."""
+"""Parts of a batch, laid end to end, are the batch; some of its pictures keep what is theirs."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catclip.data.micro import split_batch
+from catclip.data.micro import split_batch, take
 
 
-@given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=12), st.integers(1, 13))
-def test_each_picture_keeps_what_is_its_own(labels, size):
+def batch_of(labels: list[list[int]]) -> dict:
     ids = [label for each in labels for label in each]
-    batch = {
+    return {
         "keys": [str(row) for row in range(len(labels))],
         "images": torch.arange(len(labels)).view(-1, 1, 1, 1),
         "label_ids": torch.tensor(ids, dtype=torch.int64),
         "label_weights": torch.tensor(ids, dtype=torch.float32) / 2,
         "label_offsets": torch.tensor([0, *map(len, labels)]).cumsum(0),
     }
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=12), st.integers(1, 13))
+def test_each_picture_keeps_what_is_its_own(labels, size):
+    batch = batch_of(labels)
     parts = list(split_batch(batch, size))
     assert [len(part["keys"]) for part in parts[:-1]] == [size] * (len(parts) - 1)
     row = 0
@@ -30,3 +34,15 @@ def test_each_picture_keeps_what_is_its_own(labels, size):
             assert part["label_weights"][offsets[place] : offsets[place + 1]].tolist() == [each / 2 for each in own]
             row += 1
     assert row == len(labels)
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=12), st.data())
+def test_some_of_the_pictures(labels, draw):
+    rows = draw.draw(st.lists(st.sampled_from(range(len(labels))))) if labels else []
+    taken, expected = take(batch_of(labels), rows), batch_of([labels[row] for row in rows])
+    assert taken["keys"] == [str(row) for row in rows]
+    assert taken["images"].flatten().tolist() == rows
+    assert taken["images"].shape[1:] == (1, 1, 1)
+    for name in ("label_ids", "label_weights", "label_offsets"):
+        assert torch.equal(taken[name], expected[name])
+        assert taken[name].dtype == expected[name].dtype
