@@ -207,7 +207,7 @@ class SynsetExtractor:
     def lower_but_names(self, tokens: list[str]) -> list[str]:
         """Lower-case the tokens, but keep names: runs of two or more capitalised words inside a sentence.
 
-        Words that begin a sentence are a name where `begins_name` says so. A caption in which most words have a capital
+        Elsewhere two words are a name where `begins_name` says so. A caption in which most words have a capital
         is a headline, in which capitals say nothing. Units of measure that could be something else become one that
         could not.
         """
@@ -223,23 +223,22 @@ class SynsetExtractor:
             return words
         first = [i == 0 or tokens[i - 1] in SENTENCE_BREAKS for i in range(len(tokens))]
         mostly_lower = 2 * (capitals - 2) <= letters - 2 and letters > 2
+        starts = [False] * len(tokens)
+        for i in range(len(tokens) - 1):
+            if capital[i] and capital[i + 1]:
+                part, after = self.name_part(tokens[i]), self.name_part(tokens[i + 1])
+                starts[i] = begins_name(part, after, first[i], mostly_lower)
+        capital = [is_one and (starts[i] or not first[i]) for i, is_one in enumerate(capital)]
         for i in range(len(tokens)):
-            if first[i] and capital[i]:
-                is_pair = i + 1 < len(tokens) and capital[i + 1]
-                capital[i] = is_pair and self._begins_name(tokens[i], tokens[i + 1], mostly_lower)
-        for i in range(len(tokens)):
-            starts = capital[i] and (first[i] or (capital[i - 1] and first[i - 1]))
+            named = starts[i] or (i > 0 and starts[i - 1])
             beside = (i > 0 and capital[i - 1]) or (i + 1 < len(tokens) and capital[i + 1])
-            if capital[i] and tokens[i].istitle() and (starts or (beside and 2 * capitals <= letters)):
+            if capital[i] and tokens[i].istitle() and (named or (beside and 2 * capitals <= letters)):
                 words[i] = tokens[i]
         for i in range(1, len(tokens)):
             # Of a person nothing is read as a place, as Jordan may be. Capitals throughout say so to `read`.
             if self._is_person(tokens, words, lower, i):
                 words[i - 1 : i + 1] = [word.upper() for word in words[i - 1 : i + 1]]
         return words
-
-    def _begins_name(self, first: str, second: str, mostly_lower: bool) -> bool:
-        return begins_name(self.name_part(first), self.name_part(second), mostly_lower)
 
     def _is_person(self, tokens: list[str], words: list[str], lower: list[str], i: int) -> bool:
         """Whether two words of a name, the first before place `i`, are a person's."""

@@ -15,6 +15,7 @@ from catclip.errors import UserError
 from catclip.paths import VOCAB
 
 LEXICON_FILE = VOCAB / "lexicon.txt.xz"
+RULES = 2  # one more when the code makes other labels of the same tables
 
 # WordNet's lexicographer files 3 to 28, by number (lexnames(5WN)).
 CATEGORIES = dict(
@@ -253,9 +254,9 @@ def _load_once(path: Path) -> Lexicon:
 
 
 def lexicon_version() -> str:
-    """Return which tables turn words into labels: WordNet's version and a digest of the shipped files."""
+    """Return what turns words into labels: WordNet's version, and a digest of the shipped files and of `RULES`."""
     tables = (LEXICON_FILE, VOCAB / "senses.tsv", VOCAB / "usage.tsv")
-    digest = hashlib.sha256(b"".join(table.read_bytes() for table in tables)).hexdigest()
+    digest = hashlib.sha256(b"".join([*(table.read_bytes() for table in tables), b"%d" % RULES])).hexdigest()
     return f"wordnet-3.0-{digest[:12]}"
 
 

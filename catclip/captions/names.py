@@ -1,4 +1,4 @@
-"""Names of people that begin a sentence, where the capital of the first word says nothing by itself.
+"""Names of people where capitals say little: where a sentence begins, and in headlines.
 
 WordNet's persons tell which words are given names (Michael, Mark) and which are surnames (Jordan, Bush).
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from catclip.captions.lexicon import Lexicon
 from catclip.captions.taggers import FUNCTION_WORDS
 
-_PERSON = "person"
+_PERSON, _PLACES = "person", ("location", "object")
 _NO_NAME_PARTS = {"the", "of", "de"}  # Alexander the Great is no Mr Great
 _FUNCTION_WORDS = frozenset(word for words in FUNCTION_WORDS.values() for word in words.split())
 _BEARERS = 5  # persons that WordNet has of a given name, from which on it is hardly anything else
@@ -34,17 +34,19 @@ class NamePart(NamedTuple):
     """What a word with a capital may be in a name.
 
     Attributes:
-        begins: it is no common word, or a given name that is hardly anything else: what follows belongs to the name.
+        sure: it is a given name that is hardly anything else: what follows belongs to the name.
+        begins: it is sure, or no common word.
         given: it is a given name.
         surname: it can be one: a surname, or no common word.
     """
 
+    sure: bool
     begins: bool
     given: bool
     surname: bool
 
 
-NO_NAME = NamePart(False, False, False)
+NO_NAME = NamePart(False, False, False, False)
 
 
 class Names:
@@ -59,12 +61,16 @@ class Names:
         given, surnames = self._persons
         is_given = word in given or word in _MORE_GIVEN
         if word in _FUNCTION_WORDS:
-            return NamePart(False, is_given, False)
+            return NamePart(False, False, is_given, False)
         uses = self._common_uses(word)
         is_mainly_name = given[word] >= _BEARERS and given[word] > (uses or 0) and word not in _TITLES
-        begins = not (text.isupper() or "-" in word) and (uses is None or is_mainly_name)
+        is_sure = is_mainly_name or (is_given and uses is None and not self._is_place(word))
+        begins = not (text.isupper() or "-" in word) and (uses is None or is_sure)
         surname = uses is None or word in surnames or word.removesuffix("s") in surnames
-        return NamePart(begins, is_given, surname)
+        return NamePart(begins and is_sure, begins, is_given, surname)
+
+    def _is_place(self, word: str) -> bool:
+        return any(self.lexicon.category(wnid) in _PLACES for wnid in self.lexicon.synsets(word))
 
     @cached_property
     def _persons(self) -> tuple[Counter[str], frozenset[str]]:
@@ -93,8 +99,14 @@ class Names:
         return sum(kinds) + sum(others) if kinds or others or is_inflected else None
 
 
-def begins_name(first: NamePart, second: NamePart, mostly_lower: bool) -> bool:
-    """Whether two words with capitals that begin a sentence are a name; `mostly_lower`: of the others few have one."""
-    if first.begins and first.given:
+def begins_name(first: NamePart, second: NamePart, is_start: bool, mostly_lower: bool) -> bool:
+    """Whether two words with capitals are a name whatever stands around them.
+
+    Args:
+        first, second: what they may be in a name.
+        is_start: they begin a sentence.
+        mostly_lower: of the caption's other words few have a capital.
+    """
+    if first.sure:
         return True
-    return mostly_lower and (first.begins or (first.given and second.surname))
+    return is_start and mostly_lower and (first.begins or (first.given and second.surname))

@@ -24,6 +24,7 @@ def labels(extractor: SynsetExtractor, caption: str) -> list[str]:
         ("Tiger Woods playing golf", "golf.n.01"),
         ("Michael Jordan dunks", ""),
         ("Michael Jordan Dunks A Ball", "ball.n.01"),
+        ("Portrait Of Michael Jordan Dunking A Ball", "portrait.n.02 ball.n.01"),
         ("Rose Byrne smiles at the camera", "camera.n.01"),
         ("Taylor Swift on a stage", "stage.n.03"),
         ("Will Smith walks a dog", "dog.n.01"),
@@ -49,6 +50,10 @@ def test_a_name_is_no_label(extractor: SynsetExtractor, caption: str, expected: 
         ("Two Dogs run in the snow", "dog.n.01 snow.n.02"),
         ("Golden Gate Bridge in the fog", "golden_gate_bridge.n.01 fog.n.01"),
         ("The Pope talking to a man", "pope.n.01 man.n.01"),
+        (
+            "The campus of West Virginia University In Winter",
+            "campus.n.01 west_virginia.n.01 university.n.02 winter.n.01",
+        ),
         ("Polar Bear And Two Dogs", "ice_bear.n.01 dog.n.01"),
     ],
 )
@@ -58,11 +63,11 @@ def test_a_capital_at_the_start_is_no_name(extractor: SynsetExtractor, caption: 
 
 def test_parts_of_names_come_from_wordnets_persons():
     names = Names(load_lexicon())
-    assert names.part("Michael") == (True, True, False)
+    assert names.part("Michael") == (True, True, True, False)
     assert names.part("Jordan").surname
     assert not names.part("Jordan").given
     assert names.part("Mark").given
     assert not names.part("Mark").begins
-    assert names.part("Dog") == names.part("And") == names.part("Running") == (False, False, False)
-    assert names.part("Lebron") == (True, False, True)
+    assert names.part("Dog") == names.part("And") == names.part("Running") == (False, False, False, False)
+    assert names.part("Lebron") == (False, True, False, True)
     assert not names.part("NFL").begins

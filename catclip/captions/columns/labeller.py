@@ -19,6 +19,7 @@ from catclip.captions.columns.words import (
     MEASURES,
     NOUN,
     OTHERWISE,
+    SURE_NAME,
     SURNAME,
     TAG,
     TAGS,
@@ -168,7 +169,7 @@ def _names(flags: np.ndarray, captions: _Captions) -> np.ndarray:
     # Whether it stands right behind the capital before, in one caption: with another False at the end.
     behind = np.zeros(len(places) + 1, bool)
     behind[1:-1] = (np.diff(places) == 1) & (at[1:] == at[:-1])
-    starts = first & behind[1:] & _begin_names(own, np.append(own[1:], np.uint32(0)), mostly_lower)
+    starts = behind[1:] & _begin_names(own, np.append(own[1:], np.uint32(0)), first & mostly_lower)
     beside = behind[1:] | (behind[:-1] & np.append(False, (starts | ~first)[:-1]))
     second = behind[:-1] & np.append(False, starts[:-1])
     kept = starts | second | (~first & beside & sentence)
@@ -176,10 +177,10 @@ def _names(flags: np.ndarray, captions: _Captions) -> np.ndarray:
     return names
 
 
-def _begin_names(first: np.ndarray, second: np.ndarray, mostly_lower: np.ndarray) -> np.ndarray:
-    """`begins_name` by the flags of two words."""
-    begins, given = (first & BEGINS_NAME) != 0, (first & GIVEN) != 0
-    return (begins & given) | (mostly_lower & (begins | (given & ((second & SURNAME) != 0))))
+def _begin_names(first: np.ndarray, second: np.ndarray, could: np.ndarray) -> np.ndarray:
+    """`begins_name` by the flags of two words, and whether they begin a mostly lower-case sentence."""
+    begins = ((first & BEGINS_NAME) != 0) | (((first & GIVEN) != 0) & ((second & SURNAME) != 0))
+    return ((first & SURE_NAME) != 0) | (could & begins)
 
 
 def _persons(flags: np.ndarray, names: np.ndarray) -> np.ndarray:

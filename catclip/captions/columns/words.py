@@ -22,8 +22,8 @@ _FORM = {letter: number for number, letter in enumerate(FORMS)}
 
 # A token's flags: four numbers, each in five bits, and what else is true of it.
 LEAN, FORM, NOUN, OTHERWISE = 0, 5, 10, 15
-CAPITAL, TITLE, ALPHA, BREAK, ENDS_S, POSSESSIVE, STARTS, MEASURES, BEGINS_NAME, GIVEN, SURNAME = (
-    np.uint32(1 << bit) for bit in range(20, 31)
+CAPITAL, TITLE, ALPHA, BREAK, ENDS_S, POSSESSIVE, STARTS, MEASURES, SURE_NAME, BEGINS_NAME, GIVEN, SURNAME = (
+    np.uint32(1 << bit) for bit in range(20, 32)
 )
 UNIT_PLACE = 0  # of the word as which units are read
 
@@ -112,6 +112,7 @@ class WordTable:
             (POSSESSIVE, word == "'s"),
             (STARTS, extractor.starts_multiword(word)),
             (MEASURES, word in UNITS),
+            (SURE_NAME, name.sure),
             (BEGINS_NAME, name.begins),
             (GIVEN, name.given),
             (SURNAME, name.surname),
