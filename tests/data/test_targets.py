@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catclip.captions import Vocabulary
+from catclip.captions.hierarchy import find_synset
 from catclip.data.pairs import Annotation
-from catclip.data.targets import LabelTargets, TokenTargets
+from catclip.data.targets import JointTargets, LabelTargets, SubwordLabels, TokenTargets, hypernyms_of
+from catclip.errors import UserError
 from catclip.objectives.categorical import count_labels
 
 CAPTIONS = [
@@ -148,3 +151,67 @@ def test_targets_go_to_worker_processes(labels, tokens):
         one, other = (each.collate([each(annotation, rng)]) for each in (target, copy))
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+# ---- hypernyms ------------------------------------------------------------------------------------------------------
+
+
+@cache
+def family() -> Vocabulary:
+    names = ["dog.n.01", "corgi.n.01", "animal.n.01", "mammal.n.01", "cat.n.01", "canine.n.02", "table.n.02"]
+    metadata = {"rule": "default", "tagger": "lexicon", "sense": "visual"}
+    return Vocabulary(map(find_synset, names), names, range(7, 0, -1), metadata)
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 9])
+def test_hypernyms_are_the_nearest_labels_above(most):
+    named = [[family().names[label].split(".")[0] for label in above] for above in hypernyms_of(family(), most)]
+    expected = [
+        ["canine", "mammal", "animal"], ["dog", "canine", "mammal", "animal"], [], ["animal"], ["mammal", "animal"],
+        ["mammal", "animal"], [],
+    ]  # fmt: skip
+    assert named == [above[:most] for above in expected]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sets(st.integers(0, 6)).map(sorted), max_size=5))
+def test_what_lies_above_has_less_weight_and_stands_once(samples):
+    above = [[5, 3], [0, 5], [], [2], [3, 2], [3, 2], []]
+    batch = LabelTargets(family(), above, 0.25).collate([Annotation([], labels) for labels in samples])
+    pieces = [slice(start, stop) for start, stop in pairwise(batch["label_offsets"].tolist())]
+    assert batch["label_weights"].dtype == torch.float32
+    for labels, piece in zip(samples, pieces, strict=True):
+        expected = {each: 0.25 for label in labels for each in above[label]} | dict.fromkeys(labels, 1.0)
+        ids, weights = batch["label_ids"][piece].tolist(), batch["label_weights"][piece].tolist()
+        assert len(set(ids)) == len(ids)
+        assert dict(zip(ids, weights, strict=True)) == expected
+
+
+def test_labels_that_are_no_synsets_have_no_hypernyms():
+    with pytest.raises(UserError, match="n99999999"):
+        hypernyms_of(Vocabulary(["n99999999"], ["unheard.n.01"], [1], {}), 1)
+
+
+# ---- subwords -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("caption", CAPTIONS)
+def test_subwords_are_the_tokens_that_clip_would_read(caption):
+    tokens = open_clip.tokenize([caption])[0].tolist()
+    expected = set(tokens[1 : tokens.index(49407)])
+    subwords = SubwordLabels()
+    assert subwords.labels(caption) == sorted(expected)
+    assert len(subwords) == len(subwords.names) == 49406
+    assert all(subwords.names[label] in ("dog</w>", "a</w>") for label in subwords.labels("a dog"))
+
+
+# ---- several --------------------------------------------------------------------------------------------------------
+
+
+def test_joint_targets_are_those_of_each(labels, tokens):
+    joint, rng = JointTargets(labels, tokens), np.random.default_rng(0)
+    annotations = [Annotation(["a dog"]), Annotation(["a cat on a table"]), Annotation(["rain"])]
+    batch = joint.collate([joint(annotation, rng) for annotation in annotations])
+    expected = labels.collate(annotations) | {"tokens": open_clip.tokenize([each.captions[0] for each in annotations])}
+    assert batch.keys() == expected.keys()
+    assert all(torch.equal(batch[key], expected[key]) for key in batch)

@@ -4,17 +4,25 @@ from itertools import pairwise
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 from catclip.captions import Vocabulary
+from catclip.captions.hierarchy import path
+from catclip.captions.lexicon import load_lexicon
 from catclip.captions.sources import captions_of
+from catclip.captions.words import count_words, make_word_vocabulary
 from catclip.config import BackboneConfig
 from catclip.data.pairs import Annotation, Pairs
 from catclip.data.shards import Shards
 from catclip.data.targets import LabelTargets
 from catclip.errors import UserError
+from catclip.evaluate.multilabel import evaluate
 from catclip.objectives.build import build_objective
 from catclip.objectives.categorical import Categorical, count_labels
+from catclip.objectives.label_frequency import LabelFrequency
+from catclip.objectives.label_losses import ragged_asymmetric
+from tests.ranks import on_ranks
 from tests.tiny import OPTIONS, SIZE, batches, build, config, data_config, objective_config, vocabulary_file
 
 
@@ -117,6 +125,134 @@ def test_stored_labels_are_counted_where_there_are_some(glyphs):
     assert (samples, counts[:4].tolist()) == (2, [0, 1, 2, 0])
 
 
+# ---- other labels and losses ----------------------------------------------------------------------------------------
+
+
+def made(glyphs, **options) -> Categorical:
+    settings_ = config("categorical", glyphs)
+    settings_.objective |= options
+    return build(settings_)
+
+
+def first_batch(glyphs, objective):
+    return batches(config("categorical", glyphs), objective, 1)[0]
+
+
+def target_of(batch, width: int) -> torch.Tensor:
+    target = torch.zeros(len(batch["label_offsets"]) - 1, width)
+    rows = torch.repeat_interleave(batch["label_offsets"].diff())
+    target[rows, batch["label_ids"]] = batch.get("label_weights", torch.ones(len(rows)))
+    return target
+
+
+def test_words_are_the_bag_of_words(glyphs, tmp_path):
+    counts, captions = count_words(str(glyphs / "train-*.tar"), "json.captions", "all")
+    vocabulary = make_word_vocabulary(counts, captions, 1, None, "tiny")
+    vocabulary.save(tmp_path / "words.tsv")
+    objective = made(glyphs, labels="word", vocabulary=str(tmp_path / "words.tsv"))
+    batch = first_batch(glyphs, objective)
+    expected = F.binary_cross_entropy_with_logits(
+        objective.predict(batch["images"]), target_of(batch, len(vocabulary)), reduction="sum"
+    )
+    torch.testing.assert_close(objective(batch)["loss"], expected / 8)
+    names = [vocabulary.names[label] for label in batch["label_ids"][: batch["label_offsets"][1]]]
+    assert "a" in names  # every word, not nouns alone
+
+
+def test_subwords_need_no_file_and_take_none(glyphs):
+    objective = made(glyphs, labels="subword", vocabulary=None, loss="softmax")
+    assert objective.head.weight.shape[0] == 49406
+    batch = first_batch(glyphs, objective)
+    objective.observe(batch)
+    assert objective(batch)["loss"].isfinite()
+    assert "objective.vocabulary=null" in failure(glyphs, labels="subword")
+
+
+def test_softmax_weighs_labels_by_what_was_observed(glyphs):
+    objective = made(glyphs, loss="softmax", smoothing=0.1)
+    width = len(objective.vocabulary)
+    settings_, seen, pictures = config("categorical", glyphs), torch.zeros(width), 0
+    for batch in batches(settings_, objective, 3):
+        objective.observe(batch)
+        target = target_of(batch, width)
+        seen, pictures = seen + target.sum(0), pictures + len(target)
+        weighted = target * ((1 + pictures) / (1 + seen)).log()
+        total = weighted.sum(1, keepdim=True)
+        shares = torch.where(total > 0, weighted / total * 0.9 + 0.1 / width, 0.0)
+        logits = objective.predict(batch["images"])
+        torch.testing.assert_close(objective(batch)["loss"], F.cross_entropy(logits, shares))
+    state = objective.state_dict()
+    assert state["frequency.pictures"] == pictures == 24
+    assert torch.equal(state["frequency.with_label"], seen.long())
+
+
+def test_a_label_that_every_picture_has_says_nothing():
+    frequency = LabelFrequency(3)
+    frequency.count(torch.tensor([0, 0, 1]), 2)
+    weights = frequency.inverse(torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(weights, torch.tensor([3 / 3, 3 / 2, 3 / 1]).log())
+
+
+def counted_on_a_rank() -> list[int]:
+    frequency = LabelFrequency(4)
+    if dist.get_rank() == 0:
+        frequency.count(torch.tensor([0, 1, 1]), 5)
+    else:
+        frequency.count(torch.tensor([1, 3]), 2)
+    return [int(frequency.pictures), *frequency.with_label.tolist()]
+
+
+def test_labels_are_counted_over_all_ranks():
+    assert on_ranks(2, counted_on_a_rank) == [[7, 1, 3, 0, 1]] * 2
+
+
+def test_the_asymmetric_loss_takes_its_options(glyphs):
+    objective = made(glyphs, loss="asymmetric", gamma_positive=1.0, gamma_negative=2.0, clip=0.1)
+    batch = first_batch(glyphs, objective)
+    logits, labels = objective.predict(batch["images"]), (batch["label_ids"], batch["label_offsets"])
+    expected = ragged_asymmetric(logits, *labels, gamma_positive=1.0, gamma_negative=2.0, clip=0.1)
+    torch.testing.assert_close(objective(batch)["loss"], expected)
+    assert not torch.isclose(expected, ragged_asymmetric(logits, *labels))
+
+
+@pytest.fixture
+def with_parents(glyphs, tmp_path) -> str:
+    """A vocabulary file in which some labels lie above others."""
+    vocabulary = Vocabulary.load(vocabulary_file(glyphs))
+    parents = sorted({path(wnid)[-2] for wnid in vocabulary} - set(vocabulary))
+    wnids, counts = [*vocabulary, *parents], [*vocabulary.counts, *[1] * len(parents)]
+    file = tmp_path / "parents.tsv"
+    Vocabulary(wnids, map(load_lexicon().name, wnids), counts, vocabulary.metadata).save(file)
+    return str(file)
+
+
+def test_smoothed_targets_and_hypernyms_start_at_their_prior(glyphs, with_parents):
+    objective = made(glyphs, vocabulary=with_parents, hypernyms=2, hypernym_weight=0.25, smoothing=0.2)
+    width = len(objective.vocabulary)
+    whole = [target_of(batch, width) for batch in batches(config("categorical", glyphs), objective, 6)]
+    mean = (torch.cat(whole).sum(0) + 0.5) / 49 * 0.8 + 0.2 / width  # all 48 training pictures, each once
+    torch.testing.assert_close(objective.head.bias.sigmoid(), mean)
+    assert (torch.cat(whole) == 0.25).any()
+
+
+def test_hypernyms_are_no_labels_where_accuracy_is_measured(glyphs, with_parents):
+    objective = made(glyphs, vocabulary=with_parents, hypernyms=2).eval()
+    plain = LabelTargets(objective.vocabulary)
+    batch = first_batch(glyphs, objective)
+    annotations = [
+        Annotation([], ids[weights == 1].tolist())
+        for ids, weights in zip(
+            batch["label_ids"].split(batch["label_offsets"].diff().tolist()),
+            batch["label_weights"].split(batch["label_offsets"].diff().tolist()),
+            strict=True,
+        )
+    ]
+    without = {"images": batch["images"], **plain.collate(annotations)}
+    assert (batch["label_weights"] == 0.5).any()
+    with torch.no_grad():
+        assert dict(evaluate(objective, [batch])) == dict(evaluate(objective, [without]))
+
+
 # ---- what the user hears --------------------------------------------------------------------------------------------
 
 
@@ -151,3 +287,21 @@ def test_a_vocabulary_of_other_captions_is_said_with_an_example(glyphs, tmp_path
     assert "data.caption_key=json.captions" in said
     first = next(Pairs(str(glyphs / "train-*.tar"), data_config(glyphs)).captions())[0]
     assert repr(first[:100]) in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"labels": "sysnet"}, "synset"),
+        ({"loss": "bcee"}, "'bce'"),
+        ({"smoothing": 1.0}, "objective.smoothing=1.0"),
+        ({"hypernyms": -1}, "objective.hypernyms=-1"),
+        ({"hypernym_weight": 0.0}, "objective.hypernym_weight=0.0"),
+        ({"gamma_negative": 0.5}, "objective.gamma_negative=0.5"),
+        ({"clip": 1.0}, "objective.clip=1.0"),
+        ({"labels": "subword", "vocabulary": None, "hypernyms": 2}, "objective.hypernyms=2"),
+        ({"labels": "word"}, "rule=words"),
+    ],
+)
+def test_options_that_make_no_sense_are_said(glyphs, options, said):
+    assert said in failure(glyphs, **options)

@@ -6,7 +6,9 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
+from open_clip.loss import SigLipLoss
 
+from catclip.errors import UserError
 from catclip.objectives.contrastive import Contrastive
 from tests.tiny import TEXT, batches, build, config
 
@@ -99,3 +101,42 @@ def test_the_text_tower_is_open_clips_of_the_configured_size(objective, batch):
     theirs.load_state_dict(objective.text.state_dict())
     torch.testing.assert_close(objective.embed_texts(batch["tokens"]), F.normalize(theirs(batch["tokens"]), dim=1))
     assert batch["tokens"].shape == (8, TEXT["text_length"])
+
+
+# ---- SigLIP ---------------------------------------------------------------------------------------------------------
+
+
+def test_siglip_starts_where_published_and_is_open_clips(glyphs):
+    settings = config("contrastive", glyphs)
+    settings.objective["loss"] = "siglip"
+    objective = build(settings)
+    assert isinstance(objective, Contrastive)
+    batch = batches(settings, objective, 1)[0]
+    made = objective(batch)
+    assert (made["scale"].item(), made["bias"].item()) == (pytest.approx(10), -10)
+    outputs = objective.outputs(batch)
+    theirs = SigLipLoss()(outputs["pictures"], outputs["texts"], torch.tensor(10.0), torch.tensor(-10.0))
+    torch.testing.assert_close(made["loss"], theirs)
+    made["loss"].backward()
+    assert [name for name, each in objective.named_parameters() if each.grad is None or not each.grad.any()] == []
+
+
+# ---- towers by name -------------------------------------------------------------------------------------------------
+
+
+def test_a_named_tower_with_sizes_of_ones_own(glyphs):
+    settings = config("contrastive", glyphs)
+    settings.objective = {"_target_": settings.objective["_target_"], "text": "ViT-S-32-alt", "text_layers": 1}
+    objective = build(settings)
+    assert isinstance(objective, Contrastive)
+    assert objective.projection.weight.shape[0] == 256
+    assert len(objective.text.transformer.resblocks) == 1
+    assert batches(settings, objective, 1)[0]["tokens"].shape == (8, 77)
+
+
+@pytest.mark.parametrize(("options", "said"), [({"loss": "sigclip"}, "'siglip'"), ({"text": "ViT-B-61"}, "ViT-B-16")])
+def test_names_that_are_none_are_said(glyphs, options, said):
+    settings = config("contrastive", glyphs)
+    settings.objective |= options
+    with pytest.raises(UserError, match=said):
+        build(settings)
