@@ -27,7 +27,7 @@ VERBS = {
     "vocab": "captions -> synset vocabulary, pruned at tau",
     "label": 'labels beside shards or tables; why: explain="dogs on a couch"',
     "pretrain": "train a backbone: objective=categorical or contrastive",
-    "compare": "train several objectives on the same batches, side by side",
+    "compare": "train objectives side by side; or runs=…, as they are",
     "probe": "linear probe of a run's frozen features on labelled pictures",
     "zeroshot": "classes a run was never told: by text, or by its labels",
     "retrieve": "pictures by captions and back: recall, by text or labels",
@@ -111,6 +111,8 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
     name = verb.replace(" ", "_")
     _check_given_once(arguments)
     _register_schema()
+    if name == "compare" and any(each.startswith("runs=") for each in arguments):  # trains nothing, needs no data
+        arguments = [*arguments, "data.sources=null"]
     # Flags first: Hydra's parser gives up at a flag that stands between two overrides.
     arguments = sorted(map(_quote_pattern, arguments), key=_is_override)
     sys.argv = [f"catclip {verb}", *arguments]
@@ -309,7 +311,8 @@ def _run_folder(name: str, config: Any) -> str:
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         return hydra_config.runtime.output_dir
-    return str(Path("runs") / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.run.name or _label(config)}")
+    label = "runs" if getattr(config, "runs", None) is not None else config.run.name or _label(config)
+    return str(Path("runs") / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{label}")
 
 
 def _label(config: Any) -> str:

@@ -75,7 +75,7 @@ class RunConfig:
     epochs: float | None = None
     batch: int = 256
     precision: str = "bf16"  # bf16 | fp32
-    compile: bool = False
+    compile: Any = "auto"  # torch.compile: true | false | auto, on GPUs
     device: str = "auto"  # auto | cpu | cuda | cuda:1 …
     seed: int = 0
     evaluate_every: Any = "20%"  # at the start and the end too; null: never
@@ -166,6 +166,7 @@ class PretrainConfig:
 
 @dataclass
 class CompareConfig:
+    runs: Any = field(default=None, kw_only=True)  # folders of runs to set side by side as they are: sweeps/lr/*
     data: DataConfig = MISSING
     backbone: BackboneConfig = MISSING
     objectives: dict[str, Any] = MISSING  # name -> an objective's configuration

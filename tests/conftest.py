@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,37 @@ def glyphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("glyphs")
     make_glyphs(folder, train=48, val=16, size=32, shard_size=16, workers=1, probe_train=2, probe_test=1)
     return folder
+
+
+@pytest.fixture
+def catclip(monkeypatch, capsys, tmp_path):
+    """Call the command line here, in an empty folder: the exit code, and what it said on both streams."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+
+    from catclip import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["catclip", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def received(monkeypatch):
+    """Verbs that only note what they were asked for."""
+    import catclip.verbs.pretrain
+    import catclip.verbs.vocab
+
+    configs: list = []
+    monkeypatch.setattr(catclip.verbs.pretrain, "run", configs.append)
+    monkeypatch.setattr(catclip.verbs.vocab, "run", configs.append)
+    return configs

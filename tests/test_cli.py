@@ -7,41 +7,7 @@ from pathlib import Path
 import pytest
 
 from catclip import __version__, cli
-from catclip.errors import UserError
 from tests import tiny
-
-
-@pytest.fixture
-def catclip(monkeypatch, capsys, tmp_path):
-    """Call the command line here, in an empty folder: the exit code, and what it said on both streams."""
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["catclip", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
-
-
-@pytest.fixture
-def received(monkeypatch):
-    """Verbs that only note what they were asked for."""
-    import catclip.verbs.pretrain
-    import catclip.verbs.vocab
-
-    configs: list = []
-    monkeypatch.setattr(catclip.verbs.pretrain, "run", configs.append)
-    monkeypatch.setattr(catclip.verbs.vocab, "run", configs.append)
-    return configs
-
 
 # What every pretraining here says first.
 PRETRAIN = ["pretrain", "data.sources=x.tar", "run.steps=1"]
@@ -208,50 +174,7 @@ def test_nothing_is_written_beside_what_the_verb_writes(catclip, received, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-# ---------------------------------------------------------------- sweeps
-
-
-def test_a_sweep_gives_each_run_a_folder_under_the_sweeps(catclip, received, tmp_path):
-    code, _, _ = catclip(*PRETRAIN, "-m", "optim.lr=0.1,0.2", "run.batch=4,8", "hydra.sweep.dir=sweep")
-    assert code == 0
-    folders = [Path(config.run.out).resolve() for config in received]
-    assert len(set(folders)) == 4
-    assert all((tmp_path / "sweep") in folder.parents for folder in folders)
-    assert [(config.optim.lr, config.run.batch) for config in received] == [(0.1, 4), (0.1, 8), (0.2, 4), (0.2, 8)]
-    assert all(f"optim.lr={config.optim.lr}" in folder.name for folder, config in zip(folders, received, strict=True))
-
-
-def test_a_sweep_names_runs_by_what_is_swept_alone(catclip, received, tmp_path):
-    """A file name has 255 characters; that many a user's fixed settings have easily."""
-    fixed = ["data.vocabulary=" + "/".join(["deep"] * 40), "run.name=" + "long" * 50, "backbone=vit_s_16"]
-    code, _, err = catclip(*PRETRAIN, *fixed, "-m", "run.seed=1,2", "objective=categorical,contrastive",
-                           "hydra.sweep.dir=sweep")  # fmt: skip
-    assert (code, err) == (0, "")
-    assert [Path(config.run.out).name for config in received] == [
-        f"objective={objective},run.seed={seed}" for seed in (1, 2) for objective in ("categorical", "contrastive")
-    ]
-
-
-def test_a_sweep_of_nothing_has_a_folder_too(catclip, received, tmp_path):
-    assert catclip(*PRETRAIN, "-m", "hydra.sweep.dir=sweep")[0] == 0
-    assert Path(received[0].run.out).resolve() == tmp_path / "sweep" / "0"
-
-
-def test_a_sweep_goes_on_after_a_run_that_fails(catclip, monkeypatch):
-    ran = []
-
-    def sometimes(config) -> None:
-        ran.append(config.optim.lr)
-        if config.optim.lr == 0.2:
-            raise UserError("the loss is nan")
-
-    monkeypatch.setattr("catclip.verbs.pretrain.run", sometimes)
-    code, _, err = catclip(*PRETRAIN, "-m", "optim.lr=0.1,0.2,0.3", "hydra.sweep.dir=sweep")
-    assert code == 2
-    assert ran == [0.1, 0.2, 0.3]
-    assert "catclip: the loss is nan" in err
-    assert "optim.lr=0.2" in err  # which of them it was
-    assert "Traceback" not in err
+# ---------------------------------------------------------------- as users start it
 
 
 def tiny_pretraining(glyphs: Path, *more: str) -> list[str]:
@@ -260,26 +183,6 @@ def tiny_pretraining(glyphs: Path, *more: str) -> list[str]:
         f"data.vocabulary={tiny.vocabulary_file(glyphs)}", "data.workers=0", *tiny.BACKBONE_ARGUMENTS,
         "run.batch=8", "run.precision=fp32", "run.device=cpu", "run.evaluate_every=null", "track.log_every=1", *more,
     ]  # fmt: skip
-
-
-def test_a_sweep_skips_what_is_done(catclip, glyphs, tmp_path):
-    sweep = tiny_pretraining(glyphs, "run.steps=2", "-m", "run.seed=0,1", "hydra.sweep.dir=sweep")
-    code, out, err = catclip(*sweep)
-    assert (code, err) == (0, "")
-    summaries = sorted((tmp_path / "sweep").rglob("summary.json"))
-    assert len(summaries) == 2
-    assert out.count("Done:") == 2
-    summaries[0].unlink()
-    kept = summaries[1].stat().st_mtime_ns
-    code, out, err = catclip(*sweep)
-    assert (code, err) == (0, "")
-    assert out.count("is done already") == 1
-    assert out.count("Done:") == 1
-    assert summaries[1].stat().st_mtime_ns == kept
-    assert summaries[0].exists()
-
-
-# ---------------------------------------------------------------- as users start it
 
 
 def shell(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess:

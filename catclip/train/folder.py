@@ -63,11 +63,11 @@ class RunFolder:
         write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
 
     def _check_same(self) -> None:
-        before, now = _flat(read_config(self.path)), _flat(asdict(self.config))
+        before, now = flat(read_config(self.path)), flat(asdict(self.config))
         differing = [
             f"{key} was {before.get(key)!r}, is now {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and not key.startswith(_FREE)
+            if before.get(key) != now.get(key) and not is_free(key)
         ]
         if not differing and not self._same_vocabulary():
             differing = [f"{self.config.objective['vocabulary']} has changed since"]
@@ -155,11 +155,17 @@ def load_objective(path: str | Path, weights: str = "ema", device: torch.device 
     return objective.to(device).eval()
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def is_free(key: str) -> bool:
+    """Whether a dotted key of a configuration changes nothing that is computed."""
+    return key.startswith(_FREE)
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration by its dotted keys."""
+    keys: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            keys |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
+            keys[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return keys

@@ -16,14 +16,18 @@ from catclip.files import write_atomically
 from catclip.train.checkpoint import list_checkpoints
 from catclip.train.flops import flops_per_image
 from catclip.train.folder import RunFolder
+from catclip.verbs.compare_runs import compare_runs
 from catclip.verbs.training import check, pick_device, train
 
 
 def run(config: CompareConfig) -> None:
-    """Compare, or go on comparing, into `config.run.out`, and print the table."""
+    """Compare, or go on comparing, into `config.run.out`, and print the table; of `config.runs` nothing is trained."""
     assert config.run.out is not None
     console = Console()
-    show(compare(config, console), Path(config.run.out), console)
+    if config.runs is not None:
+        compare_runs(config, console)
+    else:
+        show(compare(config, console), Path(config.run.out), console)
 
 
 def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
