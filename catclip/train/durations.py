@@ -82,12 +82,13 @@ def parse_interval(value: object, key: str) -> Duration:
     return interval
 
 
-def run_length(run: RunConfig, epoch: int) -> Length:
+def run_length(run: RunConfig, epoch: int, seen_in: Callable[[int], Callable[[int], int]] | None = None) -> Length:
     """The length that a run was given.
 
     Args:
         run: its configuration.
         epoch: samples of an epoch.
+        seen_in: `seen_in(S)(t)` are the samples of the first t steps of a run of S; None: `run.batch` in each.
 
     Raises:
         UserError: not exactly one of steps, samples and epochs is given, or it is not positive.
@@ -100,12 +101,13 @@ def run_length(run: RunConfig, epoch: int) -> Length:
     if value <= 0 or run.batch <= 0:
         raise UserError(f"run.{name}={value} and run.batch={run.batch} must be positive.")
 
-    def seen(step: int) -> int:
-        return step * run.batch
+    def constant(steps: int) -> Callable[[int], int]:
+        return lambda step: step * run.batch
 
+    seen_in = seen_in or constant
     samples = value * (epoch if name == "epochs" else 1)
-    steps = value if name == "steps" else max(1, steps_of(samples, seen))
-    return Length(steps, epoch, seen)
+    steps = value if name == "steps" else max(1, steps_of(samples, lambda each: seen_in(each)(each)))
+    return Length(steps, epoch, seen_in(steps))
 
 
 def in_steps(duration: Duration, length: Length) -> int:

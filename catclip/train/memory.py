@@ -49,12 +49,10 @@ def memory_errors(config: PretrainConfig, device: torch.device) -> Iterator[None
 
 
 def _advice(config: PretrainConfig) -> str:
-    """What would take less, the harmless first."""
-    half = max(1, config.run.batch // 2)
-    same, other = [], [f"run.batch={half}", "a smaller backbone"]
-    if config.run.batch > 1:
-        same.append(f"run.micro_batch={half} or less")
-    same.append("backbone.checkpoint_activations=true")
-    if config.run.precision == "fp32":
-        other.insert(0, "run.precision=bf16")
-    return f"These take less and train the same: {', '.join(same)}. These train otherwise: {', '.join(other)}."
+    """What would take less: what leaves the training as it is, and what does not."""
+    run, half = config.run, max(1, config.run.batch // 2)
+    same = [] if config.backbone.checkpoint_activations else ["backbone.checkpoint_activations=true"]
+    other = ["run.precision=bf16"] if run.precision == "fp32" else []
+    other += [f"run.batch={half}"] if run.batch > 1 else []
+    kept = f"This takes less and trains the same: {', '.join(same)}. " if same else ""
+    return f"{kept}Less is also taken by {', '.join([*other, 'a smaller backbone'])}."

@@ -145,6 +145,19 @@ def test_length_of_a_run(length, steps):
     assert run_length(RunConfig(batch=10, **length), epoch=48).steps == steps
 
 
+def test_length_of_a_run_whose_batches_grow():
+    """The second half of the steps has batches twice as large, however many steps there are."""
+
+    def seen_in(steps: int):
+        return lambda step: 10 * step + 10 * max(0, step - steps // 2)
+
+    length = run_length(RunConfig(samples=300), epoch=150, seen_in=seen_in)
+    assert (length.steps, length.seen(10), length.seen(20)) == (20, 100, 300)
+    assert run_length(RunConfig(epochs=2), epoch=150, seen_in=seen_in).steps == 20
+    assert in_steps(parse_duration("1 epochs", "k"), length) == 12  # 100 of ten steps, and 20 of each after
+    assert run_length(RunConfig(steps=4), epoch=150, seen_in=seen_in).seen(4) == 60
+
+
 @pytest.mark.parametrize(
     ("length", "said"),
     [

@@ -231,6 +231,82 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(
     assert "Infinity" not in text
 
 
+def test_the_pictures_of_a_step_that_is_not_finite_are_named(glyphs, tmp_path, monkeypatch):
+    """Also where it was not the latest when the run looked."""
+    config = tiny.config("categorical", glyphs, track={"log_every": 8})
+    poison(monkeypatch, 4, "gradient")
+    with pytest.raises(UserError, match="step 4") as raised:
+        run(config, tmp_path / "run")
+    file = tmp_path / "run" / "nonfinite-step-4.json"
+    assert str(file) in str(raised.value)
+    assert json.loads(file.read_text())["keys"] == tiny.batches(config, tiny.build(config), 4)[3]["keys"]
+
+
+def test_steps_that_are_not_finite_can_be_left_out(glyphs, tmp_path, monkeypatch):
+    """Such a step changes neither weights nor moments nor averages, and is counted."""
+    config = tiny.config("categorical", glyphs, skip_nonfinite=1, checkpoint_every=1, keep=9, optim={"ema": 0.1})
+    poison(monkeypatch, 4, "gradient")
+    run(config, tmp_path / "run")
+    before, after = (tmp_path / "run" / "checkpoints" / f"step-{step}" for step in (3, 4))
+    for name in ("last", "ema"):
+        assert_same(load_file(after / f"{name}.safetensors"), load_file(before / f"{name}.safetensors"))
+    states = [torch.load(path / "training.pt", weights_only=True) for path in (before, after)]
+    assert_same(*(state["optimizer"]["state"] for state in states))
+    assert states[0]["averaged_steps"] == states[1]["averaged_steps"]
+    assert (tmp_path / "run" / "nonfinite-step-4.json").exists()
+    rows = {row["step"]: row for row in read_metrics(tmp_path / "run" / "metrics.jsonl")}
+    assert "grad_norm" not in rows[4]
+    assert "grad_norm" in rows[5]
+    assert [rows[step].get("nonfinite_steps", 0) for step in range(1, 9)] == [0, 0, 0, 1, 1, 1, 1, 1]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["nonfinite_steps"] == 1
+
+
+def test_one_more_than_may_be_left_out_stops_the_run(glyphs, tmp_path, monkeypatch):
+    config = tiny.config("categorical", glyphs, skip_nonfinite=1)
+    poison(monkeypatch, 4, "gradient")
+    poison(monkeypatch, 6, "gradient")
+    with pytest.raises(UserError, match=r"at step 6\. It is the 2th such step; run\.skip_nonfinite=1"):
+        run(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [("CUDA out of memory", torch.OutOfMemoryError("CUDA out of memory. Tried")), ("tried to allocate", None)],
+)
+def test_memory_that_runs_out_is_one_message_and_the_last_checkpoint_stays(glyphs, tmp_path, monkeypatch, said, error):
+    def exhaust():
+        if error:
+            raise error
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+    config = tiny.config("categorical", glyphs, checkpoint_every=2)
+    at_step(monkeypatch, 3, exhaust)
+    with pytest.raises(UserError, match=rf"Out of memory on cpu, with batches of 8 pictures of 32 × 32 .*GiB.*{said}"):
+        run(config, tmp_path / "run")
+    assert [path.name for path in list_checkpoints(tmp_path / "run" / "checkpoints")] == ["step-2"]
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(glyphs, tmp_path):
+    """Evaluations at steps 2, 4, 6 and 8, the second the best: its step gets a checkpoint, and keeps it."""
+    config = tiny.config("categorical", glyphs, checkpoint_every=100, keep=1, best="score",
+                         evaluators={"score": {"_target_": "tests.train.test_fit.Scores", "every": 2}})  # fmt: skip
+    (done,) = run(config, tmp_path / "run")
+    assert [path.name for path in list_checkpoints(tmp_path / "run" / "checkpoints")] == ["step-4", "step-8"]
+    assert (done.summary()["best_step"], done.summary()["best_value"]) == (4, 0.9)
+    with pytest.raises(UserError, match=r"run\.best=map is measured by no evaluator: score"):
+        run(replace(config, run=replace(config.run, best="map")), tmp_path / "other")
+
+
+class Scores:
+    """An evaluator that finds something else each time."""
+
+    def __init__(self, config, device):
+        self.found = iter([0.95, 0.5, 0.9, 0.7, 0.6])  # the first of an untrained model, which has no checkpoint
+
+    def __call__(self, objective):
+        yield "score", next(self.found)
+
+
 def test_samples_that_cannot_be_read_are_counted_over_the_whole_run(glyphs, tmp_path):
     import io
     import tarfile

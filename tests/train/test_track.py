@@ -84,6 +84,36 @@ def test_wandb_online_without_a_key_says_what_else_there_is(tmp_path, monkeypatc
         Tracker(tmp_path, TrackConfig(wandb="online"), "run", 0, {})
 
 
+def test_tensorboard_that_is_not_installed_is_said_with_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(track, "find_spec", lambda _: None)
+    with pytest.raises(
+        UserError, match=r"track\.tensorboard=true needs TensorBoard: pip install 'catclip\[tensorboard\]'"
+    ):
+        Tracker(tmp_path, TrackConfig(tensorboard=True), "run", 0, {})
+
+
+def test_tensorboard_shows_what_metrics_hold_and_nothing_past_the_checkpoint(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for start, losses in ((0, [3.0, 2.0, 9.0]), (2, [1.0])):  # the third step was past the checkpoint
+        tracker = Tracker(tmp_path, TrackConfig(tensorboard=True), "run", start, {})
+        for step, loss in enumerate(losses, start + 1):
+            tracker.log({"step": step, "loss": loss})
+        tracker.close()
+    shown = EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    assert [(event.step, event.value) for event in shown.Scalars("loss")] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+def test_a_full_disk_is_said(tmp_path):
+    tracker = Tracker(tmp_path, TrackConfig(), "run", 0, {})
+    tracker.file.close()
+    tracker.file = open("/dev/full", "a", buffering=1)  # noqa: SIM115 - the system's own full disk
+    with pytest.raises(UserError, match=r"The disk is full: .*metrics\.jsonl cannot be written\. Free some space"):
+        tracker.log({"step": 1, "loss": 1.0})
+
+
 def test_elsewhere_than_in_a_terminal_a_line_is_printed_every_so_often(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(track.time, "monotonic", lambda: now[0])
