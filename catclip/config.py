@@ -303,4 +303,6 @@ class BenchLoaderConfig:
     size: int = 224  # pixels to which pictures are resized
     batch: int = 128
     rounds: int = 5  # passes over the shards for each range of crops, and one before that does not count
+    gpu_images_per_second: float | None = None  # of a step that the cores are to feed; null: measured where a GPU is
+    backbone: str = "vit_base_patch16_224"  # whose step is measured there
     out: str | None = None  # default: runs/bench_loader/<time>

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import cycle, islice
-from time import thread_time
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from catclip.data.pairs import Annotation, BadSampleError, Pairs
 from catclip.data.stream import Stream
 from catclip.data.targets import LabelTargets, Targets
 from catclip.errors import UserError
+from catclip.models.backbone import build_backbone
+from catclip.train.run import synchronize
 
 # Crops as CatLIP takes them, and as its contrastive baseline does: shares of the area.
 CROPS = {"crop_08": (0.08, 1.0), "crop_90": (0.9, 1.0)}
@@ -32,6 +34,8 @@ TARGETS = {"ratio.crop_08_to_open_clip": 2.0, "ratio.crop_90_to_open_clip": 1.5}
 LIMITS = {"crop_08.label_share": 0.03, "crop_90.label_share": 0.03}
 
 BATCH, LABELS = 1024, 24_320  # for the bytes of labels: a batch and the labels of CatLIP's vocabulary for DataComp
+
+_STEPS_AT_FIRST, _STEPS = 5, 20  # of the backbone
 
 _SHARDS_MIXED, _SHARDS_AT_FIRST = 2000, 500  # what open_clip shuffles: shards,
 _SAMPLES_MIXED, _SAMPLES_AT_FIRST = 5000, 1000  # and samples
@@ -94,6 +98,51 @@ def road_figures(
             results[f"ratio.{name}_to_open_clip"] = statistics.median(ratios)
             results[f"ratio.{name}_to_open_clip.spread"] = (max(ratios) - min(ratios)) / statistics.median(ratios)
     return results
+
+
+def undecoded_rate(pairs: Pairs, config: DataConfig, targets: LabelTargets, *, size: int, batch: int) -> float:
+    """Return pictures a second and core where the JPEGs are left to a GPU (`data.decode=gpu`); arguments as above."""
+    clock, scale = _Clock(), CROPS["crop_08"]
+    with _one_thread():
+        for turn in range(2):  # the first does not count
+            clock = _Clock()
+            stream = Stream(pairs.order(turn, config.shuffle), batch)
+            made = TrainingBatches(pairs, [targets], replace(config, crop_scale=list(scale)), size, stream, True)
+            for t in range(-(-len(pairs) // batch)):
+                with clock:
+                    clock.pictures += len(made[t]["keys"])
+    return clock.rate
+
+
+def step_rate(backbone: str, size: int, batch: int, device: torch.device) -> float:
+    """Return pictures a second of a backbone's training steps on a made batch: what the loader must keep up with.
+
+    Forward and backward in bfloat16, and AdamW: no objective, which would only make it slower.
+
+    Args:
+        backbone: a timm model.
+        size: of the pictures, in pixels.
+        batch: pictures.
+        device: where to train.
+
+    Raises:
+        UserError: timm has no such model, or it takes no pictures of this size.
+    """
+    model = build_backbone(backbone, size, {}, 0).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
+    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device)
+    start = 0.0
+    for step in range(_STEPS_AT_FIRST + _STEPS):
+        if step == _STEPS_AT_FIRST:
+            synchronize(device)
+            start = perf_counter()
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = model(images).float().square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    synchronize(device)
+    return _STEPS * batch / (perf_counter() - start)
 
 
 class _Pass:

@@ -12,13 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from catclip.captions import SynsetExtractor, Vocabulary
 from catclip.captions.counting.counter import count_files, make_vocabulary
-from catclip.compare.loader import BATCH, CROPS, LABELS, LIMITS, TARGETS, label_figures, picture_figures, road_figures
+from catclip.compare.loader import (
+    BATCH,
+    CROPS,
+    LABELS,
+    LIMITS,
+    TARGETS,
+    label_figures,
+    picture_figures,
+    road_figures,
+    step_rate,
+    undecoded_rate,
+)
 from catclip.config import DataConfig, PackConfig
 from catclip.data.packing import pack
 from catclip.data.pairs import Pairs
@@ -42,6 +54,8 @@ def run(config: BenchLoaderConfig) -> None:
     for name, value in {"size": config.size, "batch": config.batch, "rounds": config.rounds}.items():
         if value < 1:
             raise UserError(f"{name}={value}: must be at least 1.")
+    if config.gpu_images_per_second is not None and config.gpu_images_per_second <= 0:
+        raise UserError(f"gpu_images_per_second={config.gpu_images_per_second:g}: must be above 0.")
     start = time.perf_counter()
     with _shards(config) as data, console.status("measuring"):
         results = measure(config, data)
@@ -83,7 +97,26 @@ def measure(config: BenchLoaderConfig, data: DataConfig) -> dict[str, float]:
     results |= picture_figures(pairs)
     results |= road_figures(pairs, data, targets, size=config.size, batch=config.batch, rounds=config.rounds)
     results |= label_figures(pairs, targets)
+    results |= _feeding_figures(config, data, pairs, targets, results["crop_08.images_per_second"])
     return results | {f"target.{key}": value for key, value in (TARGETS | LIMITS).items()}
+
+
+def _feeding_figures(
+    config: BenchLoaderConfig, data: DataConfig, pairs: Pairs, targets: LabelTargets, rate: float
+) -> dict[str, float]:
+    """How many cores it takes to make as many pictures as one GPU trains on; nothing where there is none."""
+    wanted = config.gpu_images_per_second
+    if wanted is None and torch.cuda.is_available():
+        wanted = step_rate(config.backbone, config.size, config.batch, torch.device("cuda"))
+    if wanted is None:
+        return {}
+    undecoded = undecoded_rate(pairs, data, targets, size=config.size, batch=config.batch)
+    return {
+        "gpu.images_per_second": wanted,
+        "undecoded.images_per_second": undecoded,
+        "gpu.cores": wanted / rate,
+        "gpu.cores_undecoded": wanted / undecoded,
+    }
 
 
 def _vocabulary(data: DataConfig) -> Vocabulary:
@@ -123,4 +156,15 @@ def summary(results: dict[str, float]) -> str:
         f"{results['picture.median_height']:.0f} pixels and {decimal(int(results['picture.mean_bytes']))}, "
         f"to {results['image_size']:.0f} pixels.\n"
         f"Labels of {BATCH:,} pictures: {decimal(ragged)} as ids, {decimal(dense)} as {LABELS:,} numbers each."
+        + _feeding(results)
+    )
+
+
+def _feeding(results: dict[str, float]) -> str:
+    if "gpu.cores" not in results:
+        return ""
+    return (
+        f"\nOne GPU that trains on {results['gpu.images_per_second']:,.0f} pictures a second is fed by "
+        f"{results['gpu.cores']:.1f} cores (crop 0.08–1), or by {results['gpu.cores_undecoded']:.1f} where it decodes "
+        "itself (data.decode=gpu)."
     )

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
-from catclip.compare.loader import LIMITS, TARGETS
+from catclip.compare.loader import LIMITS, TARGETS, step_rate
 from catclip.config import BenchLoaderConfig, DataConfig
 from catclip.errors import UserError
 from catclip.verbs import bench_loader
@@ -19,10 +20,9 @@ def bench(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(sources=None, **settings):
-        out = tmp_path / "out"
-        tiny = {"size": 16, "batch": 4, "rounds": 1, "out": str(out)}
-        bench_loader.run(BenchLoaderConfig(data=DataConfig(sources=sources), **(tiny | settings)))
-        return json.loads((out / "bench.json").read_text()), capsys.readouterr().out
+        given = {"size": 16, "batch": 4, "rounds": 1, "out": str(tmp_path / "out")} | settings
+        bench_loader.run(BenchLoaderConfig(data=DataConfig(sources=sources), **given))
+        return json.loads(Path(given["out"], "bench.json").read_text()), capsys.readouterr().out
 
     return run
 
@@ -66,11 +66,28 @@ def test_a_folder_is_packed_and_repeated(bench, tmp_path, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_cores_that_feed_a_gpu(bench, shards, tmp_path):
+    results, said = bench(shards, gpu_images_per_second=5000)
+    assert results["gpu.cores"] == 5000 / results["crop_08.images_per_second"]
+    assert results["gpu.cores_undecoded"] == 5000 / results["undecoded.images_per_second"]
+    assert f"fed by {results['gpu.cores']:.1f} cores" in said
+    if not torch.cuda.is_available():
+        without, said = bench(shards, out=str(tmp_path / "without"))
+        assert not any(key.startswith(("gpu", "undecoded")) for key in without)
+        assert "GPU" not in said
+
+
+def test_the_rate_of_a_step():
+    assert step_rate("vit_tiny_patch16_224", 32, 2, torch.device("cpu")) > 0
+
+
 def test_wrong_input_is_refused(bench, shards, tmp_path):
     with pytest.raises(UserError, match="Give shards"):
         bench()
     with pytest.raises(UserError, match="Give shards"):
         bench(shards, pictures=str(tmp_path))
+    with pytest.raises(UserError, match="gpu_images_per_second=0"):
+        bench(shards, gpu_images_per_second=0)
     with pytest.raises(UserError, match="rounds=0"):
         bench(shards, rounds=0)
     (tmp_path / "out").mkdir()
