@@ -1,6 +1,7 @@
 """Pictures about which nothing is known: files, folders and globs → batches."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
@@ -13,6 +14,9 @@ from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.folders import PICTURES
 from catclip.data.workers import begin_worker
 from catclip.errors import UserError
+
+
+_IN_MEMORY = re.compile(r" <_io\.BytesIO[^>]*>")  # Pillow's name for a file that it gets as bytes
 
 
 class PictureBatch(NamedTuple):
@@ -92,4 +96,4 @@ class _Pictures(Dataset):
         except OSError as error:
             return str(error.strerror)
         except BadImageError as error:
-            return f"no picture ({error})"
+            return f"no picture ({_IN_MEMORY.sub('', str(error))})"

@@ -31,6 +31,13 @@ def read_texts(objective: Objective, texts: Iterable[str]) -> dict[str, torch.Te
     return targets.collate([targets(Annotation([text], None), rng) for text in texts])
 
 
+def label_log_probabilities(objective: Any, images: torch.Tensor) -> torch.Tensor:
+    """How likely each label is there, as the loss had it that the head was trained with: float32 [B, V]."""
+    logits = objective.head(objective.backbone(images)).float()
+    is_softmax = getattr(objective, "categorical", objective).loss_name == "softmax"
+    return F.log_softmax(logits, dim=1) if is_softmax else F.logsigmoid(logits)
+
+
 @torch.no_grad()
 def retrieve_by_text(objective: Any, batches: Iterable[Batch]) -> Iterator[tuple[str, float]]:
     """Recall among all pictures and all captions, both ways, by the cosines of the towers' embeddings.
@@ -81,8 +88,7 @@ def retrieve_by_labels(objective: Any, batches: Iterable[Batch]) -> Iterator[tup
     for batch in batches:
         owners += [len(scores) + i for i, texts in enumerate(batch["captions"]) for _ in texts]
         captions += [text for texts in batch["captions"] for text in texts]
-        logits = objective.head(objective.backbone(batch["images"].to(device)))
-        scores += list(F.logsigmoid(logits.float()).cpu())
+        scores += list(label_log_probabilities(objective, batch["images"].to(device)).cpu())
     table = torch.stack(scores, dim=1)  # [V, P]
     similarities, without = [], 0
     for some in _parts(captions):

@@ -13,6 +13,7 @@ from catclip.data.images import decode
 from catclip.data.labelled.classes import read_classes
 from catclip.data.unlabelled import find_pictures, picture_batches
 from catclip.errors import UserError
+from catclip.evaluate.ranking import label_log_probabilities
 from catclip.evaluate.zeroshot import Classifier
 from catclip.files import write_atomically, writing
 from catclip.objectives.base import Objective
@@ -72,8 +73,7 @@ def _classifier(objective: Objective, config: PredictConfig, device: torch.devic
     vocabulary: Any = objective.vocabulary  # of synsets, words or subwords
     wnids = getattr(vocabulary, "wnids", [""] * len(vocabulary))
     labels = [_Label(wnid, name) for wnid, name in zip(wnids, vocabulary.names, strict=True)]
-    head: Any = objective.head
-    return lambda images: torch.sigmoid(head(objective.backbone(images)).float()), labels
+    return lambda images: label_log_probabilities(objective, images).exp(), labels
 
 
 @torch.no_grad()
