@@ -15,7 +15,6 @@ from catclip.data.labelled.folders import PICTURES
 from catclip.data.workers import begin_worker
 from catclip.errors import UserError
 
-
 _IN_MEMORY = re.compile(r" <_io\.BytesIO[^>]*>")  # Pillow's name for a file that it gets as bytes
 
 
