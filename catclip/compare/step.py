@@ -15,6 +15,7 @@ from catclip.data.pairs import Pairs
 from catclip.data.stream import Stream
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
+from catclip.train.compiling import wants_compile
 from catclip.train.memory import memory_bytes
 from catclip.train.trainer import Trainer
 
@@ -41,7 +42,8 @@ def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
     before = _resident_bytes() - weights
     optim = replace(config.optim, warmup=0)
-    trainer = Trainer(objective, optim, MEMORY_STEPS, device, config.run.precision, config.run.compile)
+    compiled = wants_compile(config.run.compile, device)
+    trainer = Trainer(objective, optim, MEMORY_STEPS, device, config.run.precision, compiled)
     for batch in batches:
         trainer.step(batch)
     peak = memory_bytes(device)

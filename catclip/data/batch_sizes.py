@@ -78,22 +78,20 @@ class BatchSizes:
         return indices, np.concatenate([[0], np.cumsum(self._pictures[indices])])
 
 
-def multi_scale_sides(config: DataConfig, patch: int | None) -> list[int] | None:
-    """The sides that `data.sizes` asks for, in pixels; None where all pictures have one size.
+def multi_scale_sides(config: DataConfig, patch: int | None) -> list[int]:
+    """The sides that `data.sizes` asks for, in pixels, rising.
 
     Args:
-        config: of the data.
+        config: of the data, with `sizes`.
         patch: the backbone's, in pixels; None where it takes pictures of one side only.
 
     Raises:
         UserError: no such schedule; sides that are not two, or are no multiples of the patch.
     """
     check_choice("data.size_schedule", config.size_schedule, ["random", "rising"])
-    if config.sizes is None:
-        return None
     if patch is None:
         raise UserError("This backbone takes pictures of one side only: give data.sizes=null.")
-    if len(config.sizes) != 2 or not 0 < config.sizes[0] <= config.sizes[1]:
+    if config.sizes is None or len(config.sizes) != 2 or not 0 < config.sizes[0] <= config.sizes[1]:
         raise UserError(f"data.sizes={config.sizes}: give the lowest side and the highest, say [128, 320].")
     low, high = config.sizes
     step = config.size_step if config.size_step is not None else (STEP if STEP % patch == 0 else patch)

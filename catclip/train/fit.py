@@ -69,7 +69,8 @@ def fit(
             if plan.log(step) or step == stop:
                 stretches = [run.log() for run in runs]
                 console.advance(step, runs[0].note())
-                for said in (hint.watch(stretches[0].seconds, stretches[0].waited, loader.spent), loader.news()):
+                waits = hint.watch(stretches[0].seconds, stretches[0].waited, loader.spent)
+                for said in (waits, loader.news(), *(run.trainer.compiler.news() for run in runs)):
                     if said:
                         console.line(f"[yellow]{said}")
             improved = evaluate(runs, plan, console, everything=step == stop)

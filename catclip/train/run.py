@@ -133,6 +133,8 @@ class Run:
             "memory": memory_bytes(self.trainer.device),
             **self.utilization.share(window.flops, window.seconds),
         }
+        if self.trainer.compiler.graphs:
+            values["recompilations"] = self.trainer.compiler.recompilations
         if self.finite.count:
             values["nonfinite_steps"] = self.finite.count
         self._write(values)

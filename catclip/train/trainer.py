@@ -11,6 +11,7 @@ from catclip.config import OptimConfig
 from catclip.data.loader import Batch
 from catclip.errors import UserError, check_choice
 from catclip.objectives.base import Objective
+from catclip.train.compiling import Compiler, compile_objective
 from catclip.train.optim import build_adamw, learning_rate
 
 Tensors = list[torch.Tensor] | tuple[torch.Tensor, ...]
@@ -25,7 +26,7 @@ class Trainer:
         steps: the length of the whole run, which the schedule spans.
         device: where to train.
         precision: `bf16` (autocast) or `fp32`.
-        compile: compile the backbone with torch.compile.
+        compile: compile the backbone, and a text tower, with torch.compile.
         seed: of whatever is random within a step (dropout, drop path).
         skip_nonfinite: a step whose loss or gradient is not finite changes nothing; each step waits for the device.
     """
@@ -47,8 +48,9 @@ class Trainer:
         self.optimizer = build_adamw(objective, config)
         self.average = self._averaged() if config.ema is not None else None
         self.step_number, self.skip_nonfinite = 0, skip_nonfinite
+        self.compiler = Compiler()
         if compile:  # after the averaged copy was made: a compiled module cannot be copied
-            objective.backbone.compile()
+            compile_objective(objective, self.compiler)
 
     def _averaged(self) -> AveragedModel:
         assert self.config.ema is not None

@@ -10,6 +10,7 @@ import torch
 from rich.markup import escape
 
 from catclip.config import OptimConfig, PretrainConfig
+from catclip.data.batch_sizes import BatchSizes
 from catclip.data.device_decoding import DeviceDecoder, device_decoder
 from catclip.data.loader import Loader, TrainingBatches
 from catclip.data.order import Order
@@ -21,6 +22,7 @@ from catclip.files import locked
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.checkpoint import list_checkpoints, step_of
+from catclip.train.compiling import wants_compile
 from catclip.train.durations import Duration, Every, Length, in_steps, parse_duration, parse_interval, run_length
 from catclip.train.finite import FiniteWatch
 from catclip.train.fit import Plan, fit
@@ -29,6 +31,7 @@ from catclip.train.folder import RunFolder
 from catclip.train.run import Evaluation, Run
 from catclip.train.track import Tracker, TrainingConsole, check_tensorboard
 from catclip.train.trainer import Trainer
+from catclip.verbs.batch_sizes import plan_batch_sizes
 from catclip.verbs.evaluators import build_evaluators, check_evaluators
 
 
@@ -108,7 +111,10 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     decoder = device_decoder(config.data.decode, device)
     pairs = Pairs(config.data.sources, config.data)
     order = pairs.order(config.run.seed, config.data.shuffle)
-    length = run_length(config.run, order.epoch_length)
+    sizes_in = plan_batch_sizes(config, order.ranks)
+    seen_in = None if sizes_in is None else lambda steps: sizes_in(steps).before
+    length = run_length(config.run, order.epoch_length, seen_in)
+    sizes = None if sizes_in is None else sizes_in(length.steps)
     optim = optim_in_steps(config.optim, length)
     objectives = {
         name: build_objective(each.objective, each.backbone, pairs, each.run.seed) for name, each in configs.items()
@@ -119,7 +125,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         for folder in folders.values():
             locks.enter_context(locked(folder, "trains in"))
         runs = _make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
-        _fit(runs, pairs, order, config, length, label, decoder)
+        _fit(runs, pairs, order, config, length, sizes, label, decoder)
     return runs
 
 
@@ -140,8 +146,8 @@ def _make_runs(
         setting, folder = each.run, run_folders[name]
         utilization = Utilization(objectives[name], device, setting.precision, tf32=False)
         trainer = Trainer(
-            objectives[name], optim, steps, device, setting.precision, setting.compile, setting.seed,
-            skip_nonfinite=setting.skip_nonfinite > 0,
+            objectives[name], optim, steps, device, setting.precision, wants_compile(setting.compile, device),
+            setting.seed, skip_nonfinite=setting.skip_nonfinite > 0,
         )  # fmt: skip
         tracker = Tracker(folder.path, each.track, setting.name or name, start, asdict(each))
         finite = FiniteWatch(name, folder, setting.skip_nonfinite)
@@ -157,14 +163,15 @@ def _fit(
     order: Order,
     config: PretrainConfig,
     length: Length,
+    sizes: BatchSizes | None,
     label: str,
     decoder: DeviceDecoder | None,
 ) -> None:
     trainers = [run.trainer for run in runs]
     start = trainers[0].step_number
-    stream = Stream(order, config.run.batch)
+    stream = Stream(order, config.run.batch, sizes=sizes)
     if start:
-        stream = Stream.resume(order, config.run.batch, 0, start, runs[0].data)
+        stream = Stream.resume(order, config.run.batch, 0, start, runs[0].data, sizes)
     targets = [trainer.objective.targets for trainer in trainers]
     batches = TrainingBatches(pairs, targets, config.data, config.backbone.image_size, stream, decoder is not None)
     pin = trainers[0].device.type == "cuda"
@@ -172,7 +179,7 @@ def _fit(
         batches, start, length.steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin, finish=decoder
     )
     # The share of unreadable samples is judged over the whole run, whatever part of it this is.
-    loader.samples, loader.bad = start * config.run.batch, Counter(runs[0].skipped)
+    loader.samples, loader.bad = length.seen(start), Counter(runs[0].skipped)
     console = TrainingConsole(length.steps, start, label=label)
     _announce(console, runs, pairs, loader, stream.note)
     log, checkpoint = (Every(interval, length) for interval in _intervals(config))

@@ -85,10 +85,6 @@ def test_rising_sides_share_the_run(sides, steps):
 # ---- what the user asks for -----------------------------------------------------------------------------------------
 
 
-def test_one_size_asks_for_nothing():
-    assert multi_scale_sides(DataConfig("x"), None) is None
-
-
 @pytest.mark.parametrize(
     ("sizes", "step", "patch", "sides"),
     [
