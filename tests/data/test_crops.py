@@ -95,3 +95,14 @@ def test_the_stored_part_turned_upright_is_the_part_of_the_upright_picture(numbe
     box = Box(left, top, right, bottom)
     part = to_tensor(stored.crop(orientation.stored(box, width, height)))
     assert torch.equal(orientation.upright(part), to_tensor(upright.crop(box)))
+
+
+@given(boxes, st.integers(2, 400))
+def test_on_the_grid_a_box_is_less_than_a_pixel_of_the_result_away(box, size):
+    step = reduction(box, size)
+    for first, last, ours in zip(box[:2], box[2:], on_grid(box, step)[:2], strict=True):
+        pixel = (last - first) / size  # of the result, in pixels of the picture
+        away = first - step * ours
+        assert 0 <= away <= (step - 1)
+        assert step == 1 or away < pixel
+        assert step != 2 or away <= 0.5 * pixel * (1 + 1 / size)

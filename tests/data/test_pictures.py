@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin
 SAME = 48  # the same pixels resized: rounding
 REDUCED = 26  # a JPEG decoded at a reduced scale, at the worst: noise without end
 PHOTOGRAPH, PHOTOGRAPHS = 29, 36  # the same of photographs: at the worst, and the median
+AS_DRAWN, ALL_AS_DRAWN = 20, 28  # these beside the crop that was drawn, which lies up to a pixel beside its grid
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,14 +45,14 @@ def psnr(one: torch.Tensor, other: torch.Tensor) -> float:
     return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
 
 
-def slow(data: bytes, choose: Callable[[int, int], Box], size: int) -> tuple[torch.Tensor, int]:
-    """The picture by the slow road, and the reduction at which the fast one may decode it."""
+def slow(data: bytes, choose: Callable[[int, int], Box], size: int, grid: bool = True) -> tuple[torch.Tensor, int]:
+    """The picture by the slow road, and the reduction at which the fast one may decode it; the crop on its grid."""
     stored = Image.open(io.BytesIO(data))
     number = stored.getexif().get(0x0112, 1)
     orientation = EXIF_ORIENTATIONS.get(number, UPRIGHT)
     box = orientation.stored(choose(*orientation.turned(*stored.size)), *stored.size)
     step = reduction(box, size) if stored.format == "JPEG" else 1
-    box = Box(*(step * side for side in on_grid(box, step)))
+    box = Box(*(step * side for side in on_grid(box, step))) if grid else box
     square = stored.convert("RGB").crop(box).resize((size, size), Image.Resampling.BICUBIC)
     square.getexif()[0x0112] = number
     return to_tensor(ImageOps.exif_transpose(square)), step
@@ -133,11 +134,17 @@ def test_other_kinds_to_the_rounding(width, height, size, scale, orientation, ki
 @pytest.mark.parametrize(("size", "scale"), [(224, (0.08, 1.0)), (224, (0.9, 1.0)), (112, (0.08, 1.0)), (32, (0.9, 1))])
 def test_real_photographs(shared: Path, size, scale):
     distances: dict[bool, list[float]] = {False: [], True: []}
+    as_drawn = []
     for seed, path in enumerate(sorted((shared / "data" / "coco-mini" / "train2017").glob("*.jpg"))[:30]):
         data = path.read_bytes()
         made = training_picture(data, size, scale, False, rng(seed))
         expected, step = slow(data, lambda *sides, seed=seed: sample_crop(*sides, scale, rng(seed)), size)
         distances[step > 1].append(psnr(made, expected))
+        if step > 1:
+            drawn, _ = slow(data, lambda *sides, seed=seed: sample_crop(*sides, scale, rng(seed)), size, grid=False)
+            as_drawn.append(psnr(made, drawn))
+    assert min(as_drawn) >= AS_DRAWN
+    assert len(as_drawn) < 8 or np.median(as_drawn) >= ALL_AS_DRAWN
     assert distances[True]
     assert min(distances[True]) >= PHOTOGRAPH
     assert np.median(distances[True]) >= PHOTOGRAPHS
