@@ -2,7 +2,7 @@
 
 A target is called once a sample, in the loader's workers, with the captions that `data.captions` selected and their
 labels, if those are stored (`data.labels`); its `collate` makes the batch's tensors. Several targets can share a batch:
-each adds keys of its own.
+each adds keys of its own, or is kept apart (`keep_apart`).
 """
 
 from collections.abc import Callable, Sequence
@@ -194,3 +194,38 @@ class JointTargets:
         for index, part in enumerate(self.parts):
             batch |= part.collate([target[index] for target in targets])
         return batch
+
+
+# ---- of several runs that share batches -----------------------------------------------------------------------------
+
+
+class _Apart:
+    """Targets whose keys end in a mark of their own, so that they overwrite no others."""
+
+    def __init__(self, targets: Targets, mark: str):
+        self.targets, self.mark = targets, mark
+
+    def __call__(self, annotation: Annotation, rng: np.random.Generator) -> Any:
+        return self.targets(annotation, rng)
+
+    def collate(self, targets: Sequence[Any]) -> dict[str, torch.Tensor]:
+        return {key + self.mark: tensor for key, tensor in self.targets.collate(targets).items()}
+
+
+def keep_apart(targets: Sequence[Targets]) -> list[Targets]:
+    """The targets of several runs, so that `own_entries` finds those of each in a common batch; one stays as it is."""
+    return [_Apart(each, _mark(run)) for run, each in enumerate(targets)] if len(targets) > 1 else list(targets)
+
+
+def own_entries(batch: dict[str, Any], run: int) -> dict[str, Any]:
+    """What the run at that place is meant to see of a batch with targets that were kept apart."""
+    own = {key: value for key, value in batch.items() if _MARK not in key}
+    mark = _mark(run)
+    return own | {key.removesuffix(mark): value for key, value in batch.items() if key.endswith(mark)}
+
+
+_MARK = " of run "
+
+
+def _mark(run: int) -> str:
+    return f"{_MARK}{run}"

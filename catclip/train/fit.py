@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from catclip.captions.counting.counter import available_processes
 from catclip.data.loader import Batch, Loader
+from catclip.data.targets import own_entries
 from catclip.errors import STOPPED_EARLY
 from catclip.train.checkpoint import prune_checkpoints
 from catclip.train.durations import Every
@@ -61,7 +62,7 @@ def fit(
         for batch, waited in timed(loader):
             # Which run goes first alternates: neither always finds the caches as the other left them.
             for run in runs if runs[0].trainer.step_number % 2 else reversed(runs):
-                run.advance(batch, waited, wait_for_device=len(runs) > 1)
+                run.advance(own_entries(batch, runs.index(run)), waited, wait_for_device=len(runs) > 1)
             step = runs[0].trainer.step_number
             console.advance(step)
 

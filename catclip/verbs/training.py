@@ -16,6 +16,7 @@ from catclip.data.loader import Loader, TrainingBatches
 from catclip.data.order import Order
 from catclip.data.pairs import Pairs
 from catclip.data.stream import Stream
+from catclip.data.targets import keep_apart
 from catclip.errors import UserError, check_choice
 from catclip.evaluate.held_out import HeldOut
 from catclip.files import locked
@@ -172,7 +173,7 @@ def _fit(
     stream = Stream(order, config.run.batch, sizes=sizes)
     if start:
         stream = Stream.resume(order, config.run.batch, 0, start, runs[0].data, sizes)
-    targets = [trainer.objective.targets for trainer in trainers]
+    targets = keep_apart([trainer.objective.targets for trainer in trainers])
     batches = TrainingBatches(pairs, targets, config.data, config.backbone.image_size, stream, decoder is not None)
     pin = trainers[0].device.type == "cuda"
     loader = Loader(
