@@ -55,6 +55,7 @@ def check(config: PretrainConfig) -> None:
     for key, value, fine, wanted in limits:
         if not fine:
             raise UserError(f"{key}={value} must be {wanted}.")
+    wants_compile(run.compile, torch.device("cpu"))
     parse_duration(optim.warmup, "optim.warmup")
     if run.evaluate_every is not None:
         parse_interval(run.evaluate_every, "run.evaluate_every")

@@ -25,6 +25,7 @@ def test_device():
     [
         ("run", {"precision": "fp16"}, "run.precision=fp16 is not one of bf16, fp32"),
         ("run", {"checkpoint_every": 0}, "run.checkpoint_every=0 must be above 0"),
+        ("run", {"compile": "always"}, "run.compile=always is not one of auto, true, false"),
         ("run", {"keep": 0}, "run.keep=0 must be at least 1"),
         ("run", {"keep": -1}, "run.keep=-1 must be at least 1"),
         ("run", {"evaluate_every": -1}, "run.evaluate_every=-1 is no duration"),
