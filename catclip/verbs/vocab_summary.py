@@ -29,8 +29,8 @@ def check_beside(out: Path) -> None:
         with writing(path):
             if path.exists() and not (path.is_file() and is_ours(path)):
                 raise UserError(
-                    f"{path} is there already and no drawing of a vocabulary, and {out} gets one of that name. "
-                    "Give another out=…, or move it."
+                    f"{path} is there already and was not made by `catclip vocab`, and {out} gets a file of that name "
+                    "beside it. Give another out=…, or move it."
                 )
 
 

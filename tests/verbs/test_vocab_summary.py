@@ -97,7 +97,7 @@ def test_what_others_have_drawn_is_left_alone(captions, ending):
     out.unlink()
     theirs = out.with_suffix(f".{ending}")
     theirs.write_bytes(b"precious")
-    with pytest.raises(UserError, match=rf"vocab\.{ending} is there already and no drawing of a vocabulary"):
+    with pytest.raises(UserError, match=rf"vocab\.{ending} is there already and was not made by `catclip vocab`"):
         build(captions, tau=10)
     assert theirs.read_bytes() == b"precious"
     assert not out.exists()
