@@ -358,15 +358,15 @@ def _conf(group: str) -> Path:
 
 def _keys(name: str, arguments: list[str]) -> list[str]:
     """Every key of the verb's configuration, with the groups that were chosen, as far as those can be composed."""
-    from hydra import compose, initialize_config_dir
+    from hydra import compose, initialize_config_dir, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    from catclip.paths import CONF
-
     chosen = [each for each in arguments if "=" in each and _conf(each.partition("=")[0].lstrip("+~")).is_dir()]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+    place, package = _config_path(name), "pkg://"
+    begin = initialize_config_module if place.startswith(package) else initialize_config_dir
+    with begin(place.removeprefix(package), version_base="1.3"):
         try:
             composed = compose(config_name=name, overrides=[each.partition(",")[0] for each in chosen])
         except HydraException:
