@@ -1,10 +1,13 @@
 """Class lists of target tasks: ImageNet-1k's, files as data sets ship them, class folders."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
+from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from timm.data import ImageNetInfo
 
+from catclip.captions.lexicon import load_lexicon
 from catclip.data.labelled.classes import read_classes
 from catclip.errors import UserError
 
@@ -56,14 +59,10 @@ def spoken_name(name: str) -> str:
 
     For prompts: "a photo of a {name}."
     """
-    wnid = _WNID.match(name)
-    if wnid and wnid[0] == name:
-        from catclip.captions.lexicon import load_lexicon
-
-        imagenet = ImageNetInfo()
-        if imagenet.has_label(name):
-            from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-
-            return IMAGENET_CLASSNAMES[imagenet.label_names().index(name)]
-        name = load_lexicon().lemmas(name)[0]
+    if _WNID.fullmatch(name):
+        imagenet = ImageNetInfo().label_names()
+        if name in imagenet:
+            return str(IMAGENET_CLASSNAMES[imagenet.index(name)])
+        with suppress(KeyError):  # no synset of WordNet 3.0
+            name = load_lexicon().lemmas(name)[0]
     return name.partition(",")[0].replace("_", " ").strip()

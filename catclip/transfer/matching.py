@@ -99,7 +99,9 @@ class ClassReader:
             return (told_apart,)
         nouns = dict.fromkeys(self._extractor(" ".join(words)))
         if not nouns:  # the tagger sees none: any word that could be one
-            nouns = dict.fromkeys(self._senses(lemma)[0] for word in words if (lemma := self._lemma([word])))
+            nouns = dict.fromkeys(
+                self._senses(lemma)[0] for word in words if len(word) > 2 and (lemma := self._lemma([word]))
+            )
         # Of a thing and its kind (`church building`) the thing says it all.
         above = {up for wnid in nouns for up in self._lexicon.ancestors(wnid)}
         return tuple(wnid for wnid in nouns if wnid not in above)

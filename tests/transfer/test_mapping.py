@@ -1,0 +1,142 @@
+"""Classes find their rows; the report comes back as it was, and as it was edited."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from catclip.captions import Vocabulary
+from catclip.errors import UserError
+from catclip.transfer.mapping import load_mapping, map_classes
+from catclip.transfer.similarity import path_similarity
+
+DOG, CORGI, CAT, CAR, ANIMAL, VEHICLE, FELINE = (
+    "n02084071", "n02112826", "n02121620", "n02958343", "n00015388", "n04524313", "n02120997"
+)  # fmt: skip
+COUNTS = {DOG: 90, CAR: 50, ANIMAL: 40, FELINE: 20}
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary.from_counts(COUNTS, {"captions": "100", "rule": "default", "sense": "visual"})
+
+
+def hows(mapping) -> list[str]:
+    return [match.how for match in mapping.matches]
+
+
+def test_ways_to_a_row(vocabulary):
+    names = ["dog", CORGI, "cat", "truck", "xyzzy"]
+    nearest = map_classes(names, vocabulary)
+    assert hows(nearest) == ["exact", "nearest", "nearest", "nearest", "none"]
+    assert nearest.rows == [(0,), (0,), (3,), (1,), ()]
+    assert [match.similarity for match in nearest.matches] == pytest.approx(
+        [1.0, path_similarity(CORGI, DOG), path_similarity(CAT, FELINE), path_similarity("n04490091", CAR), None]
+    )
+    assert nearest.shares() == pytest.approx({"exact": 0.2, "nearest": 0.6, "none": 0.2})
+    assert nearest.same_rows() == [["dog", CORGI]]
+    hypernym = map_classes(names, vocabulary, "hypernym")
+    assert hows(hypernym) == ["exact", "hypernym", "hypernym", "none", "none"]
+    assert hypernym.rows == [(0,), (0,), (3,), (), ()]
+    assert map_classes(names, vocabulary, "exact").rows == [(0,), (), (), (), ()]
+
+
+def test_rolled_up_synsets_have_the_row_they_went_into():
+    rolled = Vocabulary.from_counts({DOG: 90, CORGI: 2, CAR: 50}, {}).prune(10, how="rollup")
+    (match,) = map_classes([CORGI], rolled, "exact").matches
+    assert match.how == "rollup"
+    assert match.rows == tuple(rolled.labels([CORGI]))
+    assert match.similarity == pytest.approx(path_similarity(CORGI, rolled.wnids[match.rows[0]]))
+
+
+def test_several_synsets_have_several_rows(vocabulary):
+    (match,) = map_classes(["dog car"], vocabulary).matches
+    assert (match.how, match.rows, match.similarity) == ("exact", (0, 1), 1.0)
+    (match,) = map_classes(["xyzzy dog, cat"], vocabulary).matches
+    assert match.rows == (3,), "a synonym that is a noun as a whole"
+
+
+def test_the_report_comes_back(vocabulary, tmp_path):
+    mapping = map_classes(["dog", "cat", "dog car", "xyzzy"], vocabulary)
+    path = tmp_path / "deep" / "map.tsv"
+    mapping.save(path, strategy="nearest")
+    assert load_mapping(path, vocabulary).matches == mapping.matches
+    assert load_mapping(path, vocabulary, ["xyzzy", "dog"]).matches == [mapping.matches[3], mapping.matches[0]]
+    text = path.read_text()
+    assert f"# vocabulary_digest={vocabulary.digest}\n# strategy=nearest\nclass\t" in text
+
+
+def test_the_report_can_be_edited(vocabulary, tmp_path):
+    path = tmp_path / "map.tsv"
+    map_classes(["dog", "cat", "xyzzy"], vocabulary).save(path)
+    lines = path.read_text().splitlines()
+    header = lines[1].split("\t")
+    fields = [line.split("\t") for line in lines[2:]]
+    rows = header.index("rows")
+    fields[0][rows] = ""  # the dog is to start at random,
+    fields[1][rows] = f"animal.n.01, {CAR}"  # a cat as animal and car,
+    fields[2][rows] = DOG
+    path.write_text("\n".join([lines[1], *map("\t".join, fields)]))
+    edited = load_mapping(path, vocabulary)
+    assert edited.rows == [(), (2, 1), (0,)]
+    assert hows(edited) == ["none", "given", "given"]
+    path.write_text("class\trows\ndog\tn02084071\n")
+    assert load_mapping(path, vocabulary).rows == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no mapping of classes"),
+        ("index\twnid\n0\tn02084071\n", "needs columns class and rows"),
+        ("class\trows\ndog\tn02121620\n", "is no label of the vocabulary. The nearest is n02120997"),
+        ("class\trows\ndog\tdog.n.99\n", "Line 2 .*dog.n.99"),
+        ("class\trows\ndog\tn02084071\ndog\t\n", "class 'dog' has a line already"),
+        ("class\trows\ndog\t\n", "no rows for any class"),
+        (
+            "class\trows\thow\trow_names\tsimilarity\ndog\tn02084071\texact\tdog.n.01\tx\n",
+            "similarity 'x' is no number",
+        ),
+        ("class\trows\nmouse\tn02084071\n", "no line for the classes dog"),
+    ],
+)
+def test_files_that_are_no_mapping_are_said(vocabulary, tmp_path, text, message):
+    path = tmp_path / "map.tsv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_mapping(path, vocabulary, ["dog"] if "mouse" in text else None)
+    with pytest.raises(UserError, match="cannot be read"):
+        load_mapping(tmp_path / "missing.tsv", vocabulary)
+
+
+def test_what_cannot_be_mapped_is_said(vocabulary, tmp_path):
+    with pytest.raises(UserError, match=r"None of the 2 classes .* 'xyzzy'"):
+        map_classes(["xyzzy", "foobarbaz"], vocabulary)
+    with pytest.raises(UserError, match="strategy=near is not one of"):
+        map_classes(["dog"], vocabulary, "near")
+    with pytest.raises(UserError, match="no classes"):
+        map_classes([], vocabulary)
+    with pytest.raises(UserError, match="has a tab"):
+        map_classes(["dog\tcat"], vocabulary).save(tmp_path / "map.tsv")
+    assert not (tmp_path / "map.tsv").exists()
+
+
+def test_summary_and_table(vocabulary):
+    mapping = map_classes(["dog", "corgi", "xyzzy [b]"], vocabulary)
+    assert mapping.summary() == (
+        "3 classes: 33.3% exact, 33.3% nearest, 33.3% none. Without a row: xyzzy [b]. On one row, and so alike: "
+        "dog = corgi."
+    )
+    console = Console(file=io.StringIO(), width=100)
+    console.print(mapping.table(2))
+    said = console.file.getvalue()
+    assert said.index("xyzzy [b]") < said.index("corgi")
+    assert "dog.n.01" in said
+    assert said.count("\n") == 3
+
+
+def test_published_rules_vocabularies_are_read_by_first_senses():
+    for rule, synset in (("reference", "crane.n.01"), ("default", "crane.n.04")):
+        vocabulary = Vocabulary.from_counts(COUNTS, {"rule": rule, "sense": "visual"})
+        by_name, by_word = map_classes([synset, "crane"], vocabulary).matches
+        assert by_word.synsets == by_name.synsets
