@@ -70,7 +70,7 @@ class FiniteWatch:
         if self.count > self.allowed:
             name = next(name for name, value in step.values.items() if not value.isfinite())
             some = ", ".join(step.keys[:3]) + (" …" if len(step.keys) > 3 else "")
-            others = f" It is the {self.count}th such step; run.skip_nonfinite={self.allowed}." if self.allowed else ""
+            others = f" Such steps are {self.count} now; run.skip_nonfinite={self.allowed}." if self.allowed else ""
             raise UserError(
                 f"{self.name}: the {_WHAT[name]} is {values[name]} at step {step.number}.{others} Its pictures "
                 f"({some}) are listed in {path}. A lower optim.lr, a longer optim.warmup or run.precision=fp32 may "

@@ -112,8 +112,9 @@ def evaluate(runs: Sequence[Run], plan: Plan, console: TrainingConsole, everythi
     for run in runs:
         measured = run.evaluate(everything)
         if measured:
-            figures = "  ".join(f"{label} {measured[name]:.3f}" for name, label in SHOWN.items() if name in measured)
-            console.line(f"[bold]{run.name:<12}[/] step {run.trainer.step_number:>6,}  {figures}")
+            shown = SHOWN.keys() & measured.keys() or measured.keys()
+            figures = "  ".join(f"{SHOWN.get(name, name)} {measured[name]:.3f}" for name in measured if name in shown)
+            console.line(f"[bold]{run.name:<12}[/] step {run.trainer.step_number:>6,}  {escape(figures)}")
         improved |= plan.best is not None and run.improved(plan.best, measured)
     return improved
 

@@ -265,7 +265,7 @@ def test_one_more_than_may_be_left_out_stops_the_run(glyphs, tmp_path, monkeypat
     config = tiny.config("categorical", glyphs, skip_nonfinite=1)
     poison(monkeypatch, 4, "gradient")
     poison(monkeypatch, 6, "gradient")
-    with pytest.raises(UserError, match=r"at step 6\. It is the 2th such step; run\.skip_nonfinite=1"):
+    with pytest.raises(UserError, match=r"at step 6\. Such steps are 2 now; run\.skip_nonfinite=1"):
         run(config, tmp_path / "run")
 
 

@@ -25,7 +25,7 @@ class Norm:
         yield self.name, float(sum(parameter.norm() for parameter in objective.parameters()))
 
 
-def test_each_is_due_at_its_own_interval_and_at_both_ends(glyphs, tmp_path):
+def test_each_is_due_at_its_own_interval_and_at_both_ends(glyphs, tmp_path, capsys):
     config = tiny.config("categorical", glyphs, data={"val": str(glyphs / "val-*.tar")}, evaluate_every="50%",
                          evaluators={"norm": NORM, "other": NORM | {"every": "75%", "name": "other"}})  # fmt: skip
     train({"run": config}, {"run": tmp_path / "run"}, "training")
@@ -33,6 +33,11 @@ def test_each_is_due_at_its_own_interval_and_at_both_ends(glyphs, tmp_path):
     steps = {name: [row["step"] for row in rows if name in row] for name in ("map", "norm", "other")}
     assert steps == {"map": [0, 4, 8], "norm": [0, 3, 6, 8], "other": [0, 6, 8]}
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["norm"] == rows[-1]["norm"]
+    lines = {
+        line.split("step")[1].split()[0]: line for line in capsys.readouterr().out.splitlines() if " step " in line
+    }
+    assert " mAP " in lines["4"]
+    assert " norm " in lines["3"]
 
 
 def test_without_data_or_interval_there_is_none(glyphs):
