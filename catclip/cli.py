@@ -35,6 +35,7 @@ VERBS = {
     "map": "classes -> rows of a vocabulary: a report to read and edit",
     "bench captions": "speed of labelling and counting; quality=true: how good",
     "bench loader": "pictures a second and core, beside open_clip's road",
+    "bench step": "a training step beside a bare loop, timm's, open_clip's",
     "doctor": "what is installed here, and what works",
 }
 
@@ -223,6 +224,7 @@ def _register_schema() -> None:
         "map": config.MapConfig,
         "bench_captions": config.BenchCaptionsConfig,
         "bench_loader": config.BenchLoaderConfig,
+        "bench_step": config.BenchStepConfig,
         "doctor": config.DoctorConfig,
     }
     for name, schema in verbs.items():

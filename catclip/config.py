@@ -306,3 +306,18 @@ class BenchLoaderConfig:
     gpu_images_per_second: float | None = None  # of a step that the cores are to feed; null: measured where a GPU is
     backbone: str = "vit_base_patch16_224"  # whose step is measured there
     out: str | None = None  # default: runs/bench_loader/<time>
+
+
+@dataclass
+class BenchStepConfig:
+    backbone: BackboneConfig = MISSING
+    text: dict[str, Any] = field(default_factory=dict)  # options of `contrastive`; {}: CLIP's, small ones on a CPU
+    batch: int = 64
+    labels: int = 24320  # as CatLIP's vocabulary for DataComp has
+    precision: str = "bf16"  # bf16 | fp32
+    compile: Any = "auto"  # as run.compile, for all sides
+    device: str = "auto"
+    steps: int = 5  # of each side in a round
+    rounds: int = 9  # and one before that does not count
+    bce_batch: int = 1024  # for ragged beside dense targets
+    out: str | None = None  # default: runs/bench_step/<time>

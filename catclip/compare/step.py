@@ -28,10 +28,10 @@ def peak_memory_bytes(config: PretrainConfig, device: torch.device) -> int:
     A process of its own trains for a few steps, so that objectives do not see each other's memory. On a GPU it is what
     torch allocated there; on a CPU the growth of the resident set, without what the loader's processes need.
     """
-    return _in_fresh_process(_measure_memory, config, device)
+    return in_fresh_process(_measure_memory, config, device)
 
 
-def _in_fresh_process(function: Callable[..., int], *arguments: object) -> int:
+def in_fresh_process(function: Callable[..., int], *arguments: object) -> int:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -40,7 +40,7 @@ def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
     objective, batches = first_batches(config, MEMORY_STEPS)
     # The libraries, the lexicon and the tokenizer are there by now, and so is the model, which counts.
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
-    before = _resident_bytes() - weights
+    before = resident_bytes() - weights
     optim = replace(config.optim, warmup=0)
     compiled = wants_compile(config.run.compile, device)
     trainer = Trainer(objective, optim, MEMORY_STEPS, device, config.run.precision, compiled)
@@ -64,7 +64,7 @@ def first_batches(config: PretrainConfig, count: int) -> tuple[Objective, list[B
     return objective, list(Loader(batches, 0, count, workers=0, max_bad=1.0))
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
     """Resident set now; where the system does not tell, its peak so far."""
     try:
         with open("/proc/self/statm") as file:
