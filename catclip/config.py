@@ -47,13 +47,16 @@ class BackboneConfig:
 
 @dataclass
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW with linear warm-up and a schedule."""
 
     lr: float = 1e-3
     min_lr: float = 1e-5
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     weight_decay: float = 0.2
     warmup: Any = "5%"  # a duration, as RunConfig's
+    schedule: str = "cosine"  # after the warm-up: cosine | linear | constant, which falls over the last cooldown
+    cooldown: Any = "20%"  # a duration; of schedule=constant
+    layer_decay: float | None = None  # by which each layer of the backbone learns more slowly than the one above it
     clip: float | None = 1.0  # gradient norm
     ema: float | None = 5e-4  # momentum of the averaged weights; null: none
 
@@ -73,8 +76,11 @@ class RunConfig:
     steps: int | None = None  # how long: exactly one of steps, samples, epochs
     samples: int | None = None
     epochs: float | None = None
-    batch: int = 256
-    precision: str = "bf16"  # bf16 | fp32
+    batch: int = 256  # of all ranks together
+    precision: str = "bf16"  # bf16 | fp16, with a gradient scaler | fp32
+    tf32: bool = True  # GPUs may multiply fp32 matrices in TF32
+    micro_batch: int | None = None  # pictures that a rank computes at a time, with the same result; null: all
+    sharding: str = "ddp"  # on several ranks: ddp, a copy of the model on each | fsdp, a part of it
     compile: Any = "auto"  # torch.compile: true | false | auto, on GPUs
     device: str = "auto"  # auto | cpu | cuda | cuda:1 …
     seed: int = 0

@@ -11,7 +11,8 @@ def gather_with_gradient(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
     """The rows of all ranks, rank 0's first, and the index of this rank's first row among them.
 
     The gradient of a row is the sum of what all ranks' losses ask of it, so every rank must run backward through what
-    it got. Without a process group the tensor comes back as it is.
+    it got. Without a process group, or on the meta device (where operations are only
+    counted), the tensor comes back as it is.
 
     Args:
         tensor: [B_r, …]; B_r may differ between ranks, the other dimensions and the dtype may not.
@@ -19,7 +20,7 @@ def gather_with_gradient(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
     Returns:
         [Σ B_r, …], the same values on every rank, and the index.
     """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    if not dist.is_initialized() or dist.get_world_size() == 1 or tensor.is_meta:
         return tensor, 0
     counts = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=tensor.device)
     counts[dist.get_rank()] = len(tensor)

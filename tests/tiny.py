@@ -35,9 +35,11 @@ TEXT_OPTIONS = [f"{key}={value}" for key, value in TEXT.items()]
 @cache
 def vocabulary_file(glyphs: Path) -> Path:
     """Every synset of the tiny data set's captions."""
+    path = glyphs.parent / f"{glyphs.name}-vocabulary.tsv"
+    if path.exists():  # another process of this test made it
+        return path
     extractor = SynsetExtractor()
     corpus = count_files(str(glyphs / "train-*.tar"), extractor, caption_key="json.captions", captions="all")
-    path = glyphs.parent / f"{glyphs.name}-vocabulary.tsv"
     make_vocabulary(corpus, extractor, 1, "tiny").save(path)
     return path
 
@@ -102,6 +104,19 @@ def batches(config: PretrainConfig, objective: Objective, count: int) -> list[Ba
     stream = Stream(pairs.order(config.run.seed, config.data.shuffle), config.run.batch)
     made = TrainingBatches(pairs, [objective.targets], config.data, SIZE, stream)
     return list(Loader(made, 0, count, workers=0, max_bad=0))
+
+
+def joined(parts: list[Batch]) -> Batch:
+    """One batch of several."""
+    batch: Batch = {}
+    for name, value in parts[0].items():
+        own = [part[name] for part in parts]
+        if name.endswith("_offsets"):
+            counts = [0, *(count for each in own for count in each.diff().tolist())]
+            batch[name] = torch.tensor(counts).cumsum(0)
+        else:
+            batch[name] = torch.cat(own) if isinstance(value, torch.Tensor) else [key for each in own for key in each]
+    return batch
 
 
 def assert_same(first: Any, second: Any) -> None:

@@ -41,7 +41,7 @@ def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
     # The libraries, the lexicon and the tokenizer are there by now, and so is the model, which counts.
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
     before = resident_bytes() - weights
-    optim = replace(config.optim, warmup=0)
+    optim = replace(config.optim, warmup=0, cooldown=0)
     compiled = wants_compile(config.run.compile, device)
     trainer = Trainer(objective, optim, MEMORY_STEPS, device, config.run.precision, compiled)
     for batch in batches:

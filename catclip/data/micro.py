@@ -1,6 +1,7 @@
 """A batch in parts: what accumulation over smaller batches needs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -9,17 +10,17 @@ from catclip.data.loader import Batch
 OFFSETS = "_offsets"
 
 
-def split_batch(batch: Batch, size: int) -> Iterator[Batch]:
-    """Yield the batch in parts of at most `size` pictures, in order.
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """The batch in parts, in order, whose sizes differ by one picture at most.
 
     Args:
         batch: of B pictures: tensors and lists with an entry for each; and ragged ones, `<name>_offsets` int64 [B + 1]
             with `<name>_<anything>` [N, …], of which picture b has the entries from `offsets[b]` to `offsets[b + 1]`.
-        size: at least 1.
+        parts: 1 to B.
     """
     count = len(batch["keys"])
-    for start in range(0, count, size):
-        yield _part(batch, start, min(start + size, count))
+    bounds = [count * index // parts for index in range(parts + 1)]
+    return [_part(batch, start, stop) for start, stop in pairwise(bounds)]
 
 
 def take(batch: Batch, rows: Sequence[int]) -> Batch:

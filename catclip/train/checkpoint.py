@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from catclip.errors import UserError
 from catclip.files import sync_folder, write_atomically
+from catclip.train.distributed import on_first, rank
 from catclip.train.trainer import Trainer
 
 _NAME = re.compile(r"step-\d+")
@@ -30,19 +31,33 @@ def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any]) ->
         trainer: what to save.
         progress: what else the run must remember, as JSON (seconds trained, samples seen).
 
+    On several ranks all must call it, and rank 0 writes. How many there were, and how they shared the model, leaves no
+    trace: what was divided is gathered.
+
     Raises:
         UserError: the disk is full or cannot be written; earlier checkpoints are untouched.
     """
+    weights, state = trainer.weights(), trainer.training_state()
+    return on_first(lambda: _write(folder, trainer.step_number, weights, state, progress))
+
+
+def _write(
+    folder: Path,
+    step: int,
+    weights: dict[str, dict[str, torch.Tensor]],
+    state: dict[str, Any],
+    progress: dict[str, Any],
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    target, aside = folder / f"step-{trainer.step_number}", folder / f".step-{trainer.step_number}.partial"
+    target, aside = folder / f"step-{step}", folder / f".step-{step}.partial"
     try:
         for leftover in folder.glob(".step-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         aside.mkdir()
-        for name, weights in trainer.weights().items():
-            save_file({key: tensor.contiguous() for key, tensor in weights.items()}, aside / f"{name}.safetensors")
-        torch.save(trainer.training_state(), aside / "training.pt")
-        write_atomically(aside / "state.json", json.dumps({"step": trainer.step_number, **progress}, indent=1))
+        for name, tensors in weights.items():
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside / f"{name}.safetensors")
+        torch.save(state, aside / "training.pt")
+        write_atomically(aside / "state.json", json.dumps({"step": step, **progress}, indent=1))
         for file in aside.iterdir():
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
@@ -54,7 +69,7 @@ def save_checkpoint(folder: Path, trainer: Trainer, progress: dict[str, Any]) ->
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
         shutil.rmtree(aside, ignore_errors=True)
         raise UserError(
-            f"The checkpoint of step {trainer.step_number} could not be written to {folder}: {error}. "
+            f"The checkpoint of step {step} could not be written to {folder}: {error}. "
             "Earlier checkpoints are intact: make room and run the same command to resume."
         ) from error
     return target
@@ -66,6 +81,8 @@ def prune_checkpoints(folder: Path, step: int, keep: int, best: int | None = Non
     Later ones, of a run that resumed from an earlier checkpoint, do not count: they may be of no use to the runs
     beside it.
     """
+    if rank() > 0:
+        return
     until = [path for path in list_checkpoints(folder) if step_of(path) <= step]
     for old in until[:-keep]:
         if step_of(old) != best:

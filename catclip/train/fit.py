@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from catclip.data.loader import Batch, Loader
 from catclip.data.targets import own_entries
 from catclip.errors import STOPPED_EARLY
 from catclip.train.checkpoint import prune_checkpoints
+from catclip.train.distributed import any_rank, from_all
 from catclip.train.durations import Every
 from catclip.train.memory import memory_errors
 from catclip.train.run import Run
@@ -75,15 +77,17 @@ def fit(
                     if said:
                         console.line(f"[yellow]{said}")
             improved = evaluate(runs, plan, console, everything=step == stop)
-            if plan.checkpoint(step) or step == stop or improved or stopped:
+            stopping = any_rank(bool(stopped))  # all ranks after the same step
+            if plan.checkpoint(step) or step == stop or improved or stopping:
+                skipped = sum(from_all(loader.bad), Counter())
                 for run in runs:
-                    run.skipped, run.data = dict(loader.bad), data_state(step)
+                    run.skipped, run.data = dict(skipped), data_state(step)
                     run.save()
                 # Not before all have it: they resume from a step that all of them have.
                 for run in runs:
                     prune_checkpoints(run.folder.checkpoints, step, plan.keep, run.best.get("step"))
-            if stopped and step < stop:
-                console.line(_stopped(stopped[0], step, runs[0].folder.out))
+            if stopping and step < stop:
+                console.line(_stopped(stopped[0] if stopped else "another rank", step, runs[0].folder.out))
                 sys.exit(STOPPED_EARLY)
     finish(runs, loader, console)
 
@@ -95,15 +99,17 @@ def _stopped(by: str, step: int, out: str) -> str:
 
 def finish(runs: Sequence[Run], loader: Loader, console: TrainingConsole) -> None:
     """Say what was skipped and write the summaries: their presence means done."""
+    loader.bad, loader.samples = sum(from_all(loader.bad), Counter()), sum(from_all(loader.samples))
     if loader.bad:
         console.line(f"[yellow]{loader.report()}")
     for run in runs:
         if run.finite.count:
             console.line(f"[yellow]{run.name}: {run.finite.count} steps were not finite and were left out.")
-        run.folder.write_summary(
-            run.summary() | {"skipped_samples": sum(loader.bad.values()), "skipped": dict(loader.bad)}
-        )
-        run.tracker.close()
+        if run.tracker is not None:
+            run.folder.write_summary(
+                run.summary() | {"skipped_samples": sum(loader.bad.values()), "skipped": dict(loader.bad)}
+            )
+            run.tracker.close()
 
 
 def evaluate(runs: Sequence[Run], plan: Plan, console: TrainingConsole, everything: bool) -> bool:

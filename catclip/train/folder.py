@@ -25,7 +25,7 @@ from catclip.train.checkpoint import list_checkpoints
 # These may differ between the start of a run and its resumption: they do not change what is computed.
 _FREE = (
     "run.out", "run.name", "run.device", "run.keep", "run.best", "run.checkpoint_every", "run.skip_nonfinite",
-    "run.micro_batch", "backbone.checkpoint_activations", "data.workers", "track.",
+    "run.micro_batch", "run.sharding", "backbone.checkpoint_activations", "data.workers", "track.",
 )  # fmt: skip
 _WRITTEN_FIRST = ("vocabulary.tsv", "environment.json")  # before config.yaml, whose presence means begun
 

@@ -1,35 +1,71 @@
-"""AdamW, which parameters decay, and the learning-rate schedule."""
+"""AdamW, which parameters decay, how fast each layer learns, and the learning-rate schedule."""
 
 import math
 
 import torch
+from timm.models import group_parameters
 from torch import nn
 
 from catclip.config import OptimConfig
 
 # Embeddings of positions and tokens are looked up, not multiplied by features: they do not decay either.
-_NO_DECAY = ("pos_embed", "cls_token", "reg_token", "positional_embedding", "token_embedding")
+_NO_DECAY = ("pos_embed", "cls_token", "reg_token", "positional_embedding", "token_embedding", "cls_emb")
 
 
 def build_adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW (fused), with weight decay on matrices only: not on biases, norms, scalars, positions, token embeddings."""
-    decay: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+    """AdamW (fused), with weight decay on matrices only: not on biases, norms, scalars, positions, token embeddings.
+
+    Groups carry `lr_scale`, by which `config.layer_decay` slows down the layers of a timm model at `backbone.trunk`:
+    the last by that factor, each before it by another (BEiT, arXiv 2106.08254, appendix). Everything else learns at
+    full speed.
+    """
+    scales = layer_scales(model, config.layer_decay)
+    groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            exempt = parameter.ndim < 2 or any(part in name for part in _NO_DECAY)
-            (plain if exempt else decay).append(parameter)
-    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+            decays = parameter.ndim >= 2 and not any(part in name for part in _NO_DECAY)
+            # Scalars apart: FSDP does not divide them among ranks, and a group is divided or it is not.
+            groups.setdefault((decays, parameter.ndim == 0, scales.get(name, 1.0)), []).append(parameter)
     beta1, beta2 = config.betas
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(beta1, beta2), fused=True)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, "lr_scale": scale}
+            for (decays, _, scale), parameters in groups.items()
+        ],
+        lr=config.lr,
+        betas=(beta1, beta2),
+        fused=True,
+    )
+
+
+def layer_scales(model: nn.Module, decay: float | None) -> dict[str, float]:
+    """By which a timm model's layers learn more slowly than what stands on them, by the names of their parameters."""
+    prefix = "backbone.trunk"
+    if decay is None:
+        return {}
+    trunk = model.get_submodule(prefix)
+    # timm's own groups: 0 the patches' embedding, then a block each, then what comes behind the last.
+    layers = group_parameters(trunk, trunk.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
+    top = max(layers.values())
+    return {f"{prefix}.{name}": decay ** (top - layer) for name, layer in layers.items()}
 
 
 def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
-    """Linear warm-up, then a cosine from `lr` down to `min_lr`, which the last of `steps` steps reaches.
+    """The learning rate of a step, from 0: linear warm-up, then by `config.schedule` from `lr` to `min_lr`.
 
-    `config.warmup` is a number of steps here.
+    `cosine` and `linear` fall all the way; `constant` (arXiv 2405.18392, section 3) stays and falls linearly over the
+    last `config.cooldown` steps. The last of `steps` steps has `min_lr`.
+
+    Args:
+        step, steps: of the run.
+        config: its durations are numbers of steps.
     """
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, steps - 1 - config.warmup)
-    return config.min_lr + 0.5 * (config.lr - config.min_lr) * (1 + math.cos(math.pi * min(1.0, progress)))
+    warmup = config.warmup
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    first = max(warmup, steps - config.cooldown - 1) if config.schedule == "constant" else warmup
+    progress = min(1.0, max(0, step - first) / max(1, steps - 1 - first))
+    if config.schedule == "constant" and config.cooldown == 0:
+        progress = 0.0
+    share = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 1 - progress
+    return config.min_lr + (config.lr - config.min_lr) * share

@@ -11,6 +11,7 @@ from catclip.data.loader import Batch
 from catclip.errors import UserError
 from catclip.objectives.base import Objective
 from catclip.train.checkpoint import load_checkpoint, save_checkpoint
+from catclip.train.distributed import on_first
 from catclip.train.finite import FiniteWatch
 from catclip.train.flops import Utilization
 from catclip.train.folder import RunFolder
@@ -64,7 +65,7 @@ class Run:
     name: str
     folder: RunFolder
     trainer: Trainer
-    tracker: Tracker
+    tracker: Tracker | None  # of rank 0 alone
     evaluations: Sequence[Evaluation]
     finite: FiniteWatch
     utilization: Utilization
@@ -109,7 +110,7 @@ class Run:
         if wait_for_device:
             synchronize(self.trainer.device)
         taken = time.perf_counter() - start + waited
-        self._clock(Tally(taken, waited, len(batch["keys"]), 1, self.utilization.flops(batch)))
+        self._clock(Tally(taken, waited, self.trainer.pictures, 1, self.utilization.flops(batch)))
         self.finite.add(self.trainer.step_number, batch["keys"], self._logged)
 
     def _clock(self, taken: Tally) -> None:
@@ -145,6 +146,8 @@ class Run:
     def evaluate(self, everything: bool) -> dict[str, float]:
         """What the evaluations that are due find of the weights that would be released, off the clock.
 
+        On several ranks rank 0 measures and tells the others, who wait.
+
         Args:
             everything: all are, as at the start and the end.
 
@@ -155,7 +158,13 @@ class Run:
         if not due:
             return {}
         self.finite.check()
-        objective, values = self.trainer.evaluated(), dict[str, float]()
+        objective = self.trainer.evaluated()
+        values = on_first(lambda: self._measure(objective, due))
+        self._write(values)
+        return values
+
+    def _measure(self, objective: Objective, due: Sequence[Evaluation]) -> dict[str, float]:
+        values: dict[str, float] = {}
         found: dict[str, str] = {}  # by which evaluator
         with torch.no_grad(), self.trainer.autocast():
             for evaluation in due:
@@ -163,7 +172,6 @@ class Run:
                     if name in values:
                         raise UserError(f"evaluators.{found[name]} and evaluators.{evaluation.name} both give {name}.")
                     values[name], found[name] = value, evaluation.name
-        self._write(values)
         return values
 
     def improved(self, metric: str, values: dict[str, float]) -> bool:
@@ -183,7 +191,8 @@ class Run:
     def _write(self, values: dict[str, float]) -> None:
         self.last |= values
         where = {"step": self.trainer.step_number, "samples": self.total.samples}
-        self.tracker.log({**where, "seconds": round(self.total.seconds, 3), **values})
+        if self.tracker is not None:
+            self.tracker.log({**where, "seconds": round(self.total.seconds, 3), **values})
 
     # ---------------------------------------------------------------- in words and figures
 

@@ -1,6 +1,7 @@
 """`catclip compare`: several objectives, one backbone, the same batches, interleaved."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from catclip.verbs.training import check, pick_device, train
 def run(config: CompareConfig) -> None:
     """Compare, or go on comparing, into `config.run.out`, and print the table; of `config.runs` nothing is trained."""
     assert config.run.out is not None
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("`catclip compare` runs in one process: start it without torchrun.")
     console = Console()
     if config.runs is not None:
         compare_runs(config, console)

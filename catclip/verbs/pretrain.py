@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from catclip.config import PretrainConfig
+from catclip.train.distributed import on_first, process_group, rank
 from catclip.train.fit import SHOWN
 from catclip.train.folder import RunFolder
 from catclip.train.score import score
@@ -13,11 +14,20 @@ from catclip.verbs.training import train
 
 
 def run(config: PretrainConfig) -> float | None:
-    """Pretrain, or resume, into `config.run.out`; a run that is done is left as it is. Return its `score`."""
+    """Pretrain, or resume, into `config.run.out`; a run that is done is left as it is. Return its `score`.
+
+    Under torchrun this is one of the ranks.
+    """
+    with process_group():
+        config.run.out = on_first(lambda: config.run.out)  # it may be named after the time
+        return _run(config)
+
+
+def _run(config: PretrainConfig) -> float | None:
     assert config.run.out is not None
-    out, console = Path(config.run.out), Console(highlight=False)
+    out, console = Path(config.run.out), Console(highlight=False, quiet=rank() > 0)
     name = config.objective["_target_"].rpartition(".")[2].lower()
-    if (out / "summary.json").exists():
+    if on_first((out / "summary.json").exists):
         RunFolder(out, config)  # refuses when what is done is not what was asked for
         console.print(f"{out} is done already: see its summary.json.", markup=False)
         return score(json.loads((out / "summary.json").read_text()))

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.markup import escape
 
 from catclip.config import OptimConfig, PretrainConfig
@@ -24,6 +25,7 @@ from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.checkpoint import list_checkpoints, step_of
 from catclip.train.compiling import wants_compile
+from catclip.train.distributed import on_first, rank, ranks
 from catclip.train.durations import Duration, Every, Length, in_steps, parse_duration, parse_interval, run_length
 from catclip.train.finite import FiniteWatch
 from catclip.train.fit import Plan, fit
@@ -31,7 +33,7 @@ from catclip.train.flops import Utilization
 from catclip.train.folder import RunFolder
 from catclip.train.run import Evaluation, Run
 from catclip.train.track import Tracker, TrainingConsole, check_tensorboard
-from catclip.train.trainer import Trainer
+from catclip.train.trainer import PRECISIONS, Trainer
 from catclip.verbs.batch_sizes import plan_batch_sizes
 from catclip.verbs.evaluators import build_evaluators, check_evaluators
 
@@ -39,16 +41,21 @@ from catclip.verbs.evaluators import build_evaluators, check_evaluators
 def check(config: PretrainConfig) -> None:
     """Raise `UserError` for settings that no run can have, before its folder is made with them."""
     run, optim, track = config.run, config.optim, config.track
-    check_choice("run.precision", run.precision, ["bf16", "fp32"])
+    check_choice("run.precision", run.precision, PRECISIONS)
+    check_choice("run.sharding", run.sharding, ["ddp", "fsdp"])
+    check_choice("optim.schedule", optim.schedule, ["cosine", "linear", "constant"])
     check_choice("track.wandb", track.wandb, ["disabled", "offline", "online"])
     limits = [
         ("run.skip_nonfinite", run.skip_nonfinite, run.skip_nonfinite >= 0, "at least 0"),
+        ("run.batch", run.batch, run.batch % ranks() == 0, f"a multiple of the ranks, of which there are {ranks()}"),
+        ("run.micro_batch", run.micro_batch, run.micro_batch is None or run.micro_batch >= 1, "at least 1, or null"),
         ("run.keep", run.keep, run.keep >= 1, "at least 1"),
         ("run.seed", run.seed, run.seed >= 0, "at least 0"),
         ("data.workers", config.data.workers, config.data.workers >= 0, "at least 0"),
         ("optim.lr", optim.lr, optim.lr >= 0, "at least 0"),
         ("optim.weight_decay", optim.weight_decay, optim.weight_decay >= 0, "at least 0"),
         ("optim.betas", optim.betas, len(optim.betas) == 2 and all(0 <= b < 1 for b in optim.betas), "two below 1"),
+        ("optim.layer_decay", optim.layer_decay, 0 < (optim.layer_decay or 1) <= 1, "above 0 and at most 1, or null"),
         ("optim.clip", optim.clip, optim.clip is None or optim.clip > 0, "above 0, or null"),
         ("optim.ema", optim.ema, optim.ema is None or 0 < optim.ema <= 1, "above 0 and at most 1, or null"),
     ]
@@ -57,6 +64,7 @@ def check(config: PretrainConfig) -> None:
             raise UserError(f"{key}={value} must be {wanted}.")
     wants_compile(run.compile, torch.device("cpu"))
     parse_duration(optim.warmup, "optim.warmup")
+    parse_duration(optim.cooldown, "optim.cooldown")
     if run.evaluate_every is not None:
         parse_interval(run.evaluate_every, "run.evaluate_every")
     _intervals(config)
@@ -75,7 +83,8 @@ def _intervals(config: PretrainConfig) -> tuple[Duration, Duration]:
 
 def optim_in_steps(optim: OptimConfig, length: Length) -> OptimConfig:
     """The optimiser's configuration with its durations as numbers of steps."""
-    return replace(optim, warmup=in_steps(parse_duration(optim.warmup, "optim.warmup"), length))
+    warmup, cooldown = parse_duration(optim.warmup, "optim.warmup"), parse_duration(optim.cooldown, "optim.cooldown")
+    return replace(optim, warmup=in_steps(warmup, length), cooldown=in_steps(cooldown, length))
 
 
 def pick_device(name: str, key: str = "run.device") -> torch.device:
@@ -112,7 +121,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     device = pick_device(config.run.device)
     decoder = device_decoder(config.data.decode, device)
     pairs = Pairs(config.data.sources, config.data)
-    order = pairs.order(config.run.seed, config.data.shuffle)
+    order = pairs.order(config.run.seed, config.data.shuffle, ranks())
     sizes_in = plan_batch_sizes(config, order.ranks)
     seen_in = None if sizes_in is None else lambda steps: sizes_in(steps).before
     length = run_length(config.run, order.epoch_length, seen_in)
@@ -124,7 +133,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     built = build_evaluators(config, device)
     evaluations = [Evaluation(name, each, Every(interval, length)) for name, (each, interval) in built.items()]
     with ExitStack() as locks:
-        for folder in folders.values():
+        for folder in folders.values() if rank() == 0 else ():
             locks.enter_context(locked(folder, "trains in"))
         runs = _make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
         _fit(runs, pairs, order, config, length, sizes, label, decoder)
@@ -141,17 +150,19 @@ def _make_runs(
     device: torch.device,
 ) -> list[Run]:
     """Each run, fresh or at the last step of which all have a checkpoint."""
-    run_folders = {name: RunFolder(folders[name], each) for name, each in configs.items()}
-    start = common_step(run_folders.values())
+    run_folders = on_first(lambda: {name: RunFolder(folders[name], each) for name, each in configs.items()})
+    start = on_first(lambda: common_step(run_folders.values()))
     runs = []
     for name, each in configs.items():
         setting, folder = each.run, run_folders[name]
-        utilization = Utilization(objectives[name], device, setting.precision, tf32=False)
+        utilization = Utilization(objectives[name], device, setting.precision, setting.tf32)
         trainer = Trainer(
             objectives[name], optim, steps, device, setting.precision, wants_compile(setting.compile, device),
-            setting.seed, skip_nonfinite=setting.skip_nonfinite > 0,
+            setting.seed, skip_nonfinite=setting.skip_nonfinite > 0, tf32=setting.tf32,
+            micro_batch=setting.micro_batch, sharding=setting.sharding,
         )  # fmt: skip
-        tracker = Tracker(folder.path, each.track, setting.name or name, start, asdict(each))
+        title = setting.name or name
+        tracker = Tracker(folder.path, each.track, title, start, asdict(each)) if rank() == 0 else None
         finite = FiniteWatch(name, folder, setting.skip_nonfinite)
         run = Run(name, folder, trainer, tracker, evaluations, finite, utilization)
         run.resume(start)
@@ -171,9 +182,10 @@ def _fit(
 ) -> None:
     trainers = [run.trainer for run in runs]
     start = trainers[0].step_number
-    stream = Stream(order, config.run.batch, sizes=sizes)
+    own = config.run.batch // ranks()
+    stream = Stream(order, own, rank(), sizes=sizes)
     if start:
-        stream = Stream.resume(order, config.run.batch, 0, start, runs[0].data, sizes)
+        stream = Stream.resume(order, own, rank(), start, runs[0].data, sizes)
     targets = keep_apart([trainer.objective.targets for trainer in trainers])
     batches = TrainingBatches(pairs, targets, config.data, config.backbone.image_size, stream, decoder is not None)
     pin = trainers[0].device.type == "cuda"
@@ -181,8 +193,9 @@ def _fit(
         batches, start, length.steps, workers=config.data.workers, max_bad=config.data.max_bad, pin=pin, finish=decoder
     )
     # The share of unreadable samples is judged over the whole run, whatever part of it this is.
-    loader.samples, loader.bad = length.seen(start), Counter(runs[0].skipped)
-    console = TrainingConsole(length.steps, start, label=label)
+    if rank() == 0:
+        loader.samples, loader.bad = length.seen(start), Counter(runs[0].skipped)
+    console = TrainingConsole(length.steps, start, Console(quiet=rank() > 0), label)
     _announce(console, runs, pairs, loader, stream.note)
     log, checkpoint = (Every(interval, length) for interval in _intervals(config))
     fit(runs, loader, stream.state, Plan(log, checkpoint, config.run.keep, config.run.best), console)
@@ -215,8 +228,12 @@ def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: L
         millions = sum(parameter.numel() for parameter in run.trainer.objective.parameters()) / 1e6
         console.line(
             f"[bold]{run.name:<12}[/] {millions:.1f} M parameters, {loader.stop:,} steps "
-            f"on {len(pairs):,} pairs, {run.trainer.precision} on {run.trainer.device}"
+            f"on {len(pairs):,} pairs, {run.trainer.precision} on {run.trainer.device}{_among_ranks(run)}"
         )
+
+
+def _among_ranks(run: Run) -> str:
+    return f", {ranks()} ranks ({run.folder.config.run.sharding})" if ranks() > 1 else ""
 
 
 def common_step(folders: Iterable[RunFolder]) -> int:

@@ -27,7 +27,7 @@ def test_of_a_vit_the_matrices_decay():
 
 
 def test_of_the_text_tower_the_matrices_decay():
-    tower = build_text_tower(length=8, width=16, layers=1, heads=2, embed=4)
+    tower = build_text_tower({"context_length": 8, "width": 16, "layers": 1, "heads": 2}, embed=4)
     block = "transformer.resblocks.0"
     matrices = {f"{block}.attn.in_proj_weight", f"{block}.attn.out_proj.weight", "text_projection"}
     assert decaying(tower) == matrices | {f"{block}.mlp.c_fc.weight", f"{block}.mlp.c_proj.weight"}
@@ -42,7 +42,7 @@ def test_frozen_parameters_are_left_out():
 
 
 def test_adamw_gets_what_was_configured():
-    tower = build_text_tower(length=8, width=16, layers=1, heads=2, embed=4)
+    tower = build_text_tower({"context_length": 8, "width": 16, "layers": 1, "heads": 2}, embed=4)
     optimizer = build_adamw(tower, OptimConfig(lr=3e-4, betas=[0.8, 0.95]))
     assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.95)}
     assert {group["lr"] for group in optimizer.param_groups} == {3e-4}

@@ -119,7 +119,7 @@ def test_clipping_bounds_the_step_but_logs_the_norm_before_it(glyphs):
     for clip in (None, 1e-3):
         model, config, batches = prepared("categorical", glyphs, clip=clip, ema=None)
         trainer = Trainer(model, config.optim, STEPS, CPU, "fp32")
-        trainer.optimizer = Plain(model.parameters(), lr=1.0)
+        trainer.optimizer = Plain([{"params": model.parameters(), "lr_scale": 1.0}], lr=1.0)
         before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
         logged = trainer.step(batches[0])
         moved = torch.cat([p.detach().flatten() for p in model.parameters()]) - before
@@ -162,10 +162,14 @@ def test_dropout_depends_on_seed_and_step_alone(glyphs):
     assert trainer.step(batch)["loss"] != trainer.step(batch)["loss"]
 
 
-def test_unknown_precision_is_refused(glyphs):
+def test_unknown_choices_are_refused(glyphs):
     model, config, _ = prepared("categorical", glyphs)
-    with pytest.raises(UserError, match=r"run\.precision=fp16 is not one of bf16, fp32"):
-        Trainer(model, config.optim, STEPS, CPU, "fp16")
+    with pytest.raises(UserError, match=r"run\.precision=fp8 is not one of bf16, fp16, fp32"):
+        Trainer(model, config.optim, STEPS, CPU, "fp8")
+    with pytest.raises(UserError, match=r"run\.sharding=zero is not one of ddp, fsdp"):
+        Trainer(model, config.optim, STEPS, CPU, "fp32", sharding="zero")
+    with pytest.raises(UserError, match=r"give run\.precision=bf16, or run\.sharding=ddp"):
+        Trainer(model, config.optim, STEPS, CPU, "fp16", sharding="fsdp")
 
 
 def test_weights_of_another_model_are_refused(glyphs):

@@ -1,0 +1,74 @@
+"""`catclip pretrain` under torchrun."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from catclip.train.checkpoint import list_checkpoints
+from catclip.train.folder import load_objective
+from catclip.train.track import read_metrics
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def torchrun(glyphs: Path, cwd: Path, **changes: object) -> subprocess.Popen:
+    """Start two ranks; keyword arguments are keys of `run`."""
+    settings = {"batch": 8, "device": "cpu", "precision": "fp32", "evaluate_every": "null"} | changes
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "catclip"]
+    arguments = [
+        "pretrain", f"data.sources={glyphs}/train-*.tar", "data.caption_key=json.captions", "data.captions=all",
+        f"data.val={glyphs}/val-*.tar", f"data.vocabulary={tiny.vocabulary_file(glyphs)}", "data.workers=0",
+        *tiny.BACKBONE_ARGUMENTS, "++backbone.options.depth=2", "track.log_every=1", "optim.warmup=0",
+        *(f"run.{key}={value}" for key, value in settings.items()),
+    ]  # fmt: skip
+    arguments = list({each.partition("=")[0]: each for each in arguments}.values())
+    return subprocess.Popen(
+        launcher + arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_two_ranks_leave_one_run_folder(glyphs, tmp_path):
+    """Named after the time by one of them; with figures of the global batch, said once."""
+    process = torchrun(glyphs, tmp_path, steps=3, evaluate_every=3, sharding="fsdp")
+    said, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert said.count("Run folder:") == said.count("Done: 24 pictures") == 1, said
+    assert "2 ranks (fsdp)" in " ".join(said.split())
+    (folder,) = (tmp_path / "runs" / "pretrain").iterdir()
+    rows = read_metrics(folder / "metrics.jsonl")
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3]
+    assert [row["samples"] for row in rows if "loss" in row] == [8, 16, 24]
+    assert [row["step"] for row in rows if "map" in row] == [0, 3]
+    assert json.loads((folder / "summary.json").read_text())["samples"] == 24
+    load_objective(folder)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_they_resume(glyphs, tmp_path):
+    out = tmp_path / "run"
+    process = torchrun(glyphs, tmp_path, out=out, steps=100000)
+    deadline = time.monotonic() + 200
+    while not read_metrics(out / "metrics.jsonl") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    os.kill(int(children.stdout.split()[-1]), signal.SIGUSR1)
+    said, errors = process.communicate(timeout=200)
+    assert "Stopped by" in said, errors
+    (checkpoint,) = list_checkpoints(out / "checkpoints")
+    assert len(read_metrics(out / "metrics.jsonl")) == int(checkpoint.name.removeprefix("step-"))
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_refused(glyphs, tmp_path):
+    process = torchrun(glyphs, tmp_path, out=tmp_path / "run", steps=3, batch=7)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert "run.batch=7 must be a multiple of the ranks, of which there are 2" in errors
+    assert not (tmp_path / "run").exists()
