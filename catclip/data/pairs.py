@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from catclip.captions.counting.processes import Progress
 from catclip.captions.sources import CAPTION_KEYS, captions_of
 from catclip.config import DataConfig
 from catclip.data.cache.shard_cache import ShardCache
@@ -38,15 +39,16 @@ class Pairs:
     Args:
         patterns: which shards.
         config: keys, caption mode, and where labels are stored.
+        progress: is told how many more shards are indexed, and of how many bytes.
 
     Raises:
         UserError: no shards, a key that no sample has, an unknown caption mode; a shard's label file is missing, or was
             made for something else.
     """
 
-    def __init__(self, patterns: str | Sequence[str], config: DataConfig):
+    def __init__(self, patterns: str | Sequence[str], config: DataConfig, progress: Progress | None = None):
         check_choice("data.captions", config.captions, ["first", "sample", "all"])
-        self.shards = Shards(patterns, ShardCache.configured(config))
+        self.shards = Shards(patterns, ShardCache.configured(config), progress)
         self.image_keys = config.image_key.lower().split(";")
         self.mode = config.captions
         self.labels: StoredLabels | None = None

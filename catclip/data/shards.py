@@ -3,6 +3,7 @@
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -128,7 +129,14 @@ class Shards(Sequence[Shard]):
             raise UserError(f"No samples in the {len(self)} shard(s) that {patterns} names. {reasons}".rstrip())
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_files": OrderedDict()}
+        # What can be opened again does not travel to each worker: the indexes of a large data set are half a gigabyte.
+        held = OrderedDict((number, index) for number, index in self._indexes.items() if not self._is_stored(number))
+        return self.__dict__ | {"_files": OrderedDict(), "_indexes": held, "_rows": sum(map(len, held.values()))}
+
+    def _is_stored(self, number: int) -> bool:
+        """Whether a shard's index is in a file: beside it, or where the cache keeps those of remote shards."""
+        path = self.paths[number]
+        return is_address(path) or index_path(path).exists()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -137,6 +145,8 @@ class Shards(Sequence[Shard]):
         index = self._indexes.get(number)
         if index is None:
             index = Shard.scan(self.paths[number], self.cache).index
+            if len(index) != self.counts[number]:
+                raise ChangedShardError(f"{self.paths[number]} has changed since it was indexed")
             self._hold(number, index)
         else:
             self._indexes.move_to_end(number)
@@ -150,7 +160,12 @@ class Shards(Sequence[Shard]):
 
     def damaged(self) -> list[Shard]:
         """Return the shards that could not be read to their end."""
-        return [self[number] for number, path in enumerate(self.paths) if path in self.problems]
+        found = []
+        for number, path in enumerate(self.paths):
+            if path in self.problems:
+                with suppress(ChangedShardError):  # its samples are counted where they are read
+                    found.append(self[number])
+        return found
 
     @property
     def samples(self) -> int:
@@ -174,7 +189,8 @@ class Shards(Sequence[Shard]):
             OSError: the shard is gone or cannot be read.
             ChangedShardError: it is not what it was.
         """
-        return self[shard].read(self._open(shard), row, extensions)
+        file = self._open(shard)
+        return self[shard].read(file, row, extensions)
 
     def _open(self, shard: int) -> BinaryIO:
         """Open a shard, or return it if it is open: to open it for each sample is slow where files are far away."""

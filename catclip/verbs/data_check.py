@@ -14,10 +14,10 @@ from catclip.captions import Vocabulary
 from catclip.captions.sources import describe
 from catclip.data.checking import Checked, bad_lines, check, figures, index_shards, spread_samples
 from catclip.data.checking.tiles import stored_tile
-from catclip.data.pairs import Pairs
 from catclip.data.sheet import contact_sheet, save
 from catclip.files import write_atomically, writing
 from catclip.verbs.data_check_tables import caption_table, picture_table
+from catclip.verbs.indexing import open_pairs
 from catclip.verbs.limits import check_at_least
 from catclip.verbs.progress import file_progress
 
@@ -38,7 +38,7 @@ def run(config: DataCheckConfig) -> None:
     if config.index:
         number = index_shards(config.data.sources, config.workers)
         console.print(f"Wrote an index beside {_count(number, 'shard')}.")
-    pairs = Pairs(config.data.sources, config.data)
+    pairs = open_pairs(console, config.data.sources, config.data)
     with writing(out):  # now, and not after an hour
         out.mkdir(parents=True, exist_ok=True)
     with file_progress(console, "samples") as progress:

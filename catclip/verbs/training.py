@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from catclip.train.distributed import on_first, rank, ranks
 from rich.console import Console
 from rich.markup import escape
 
@@ -25,7 +26,6 @@ from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.checkpoint import list_checkpoints, step_of
 from catclip.train.compiling import wants_compile
-from catclip.train.distributed import on_first, rank, ranks
 from catclip.train.durations import Duration, Every, Length, in_steps, parse_duration, parse_interval, run_length
 from catclip.train.finite import FiniteWatch
 from catclip.train.fit import Plan, fit
@@ -36,6 +36,7 @@ from catclip.train.track import Tracker, TrainingConsole, check_tensorboard
 from catclip.train.trainer import PRECISIONS, Trainer
 from catclip.verbs.batch_sizes import plan_batch_sizes
 from catclip.verbs.evaluators import build_evaluators, check_evaluators
+from catclip.verbs.indexing import open_pairs
 
 
 def check(config: PretrainConfig) -> None:
@@ -120,6 +121,8 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         check(each)
     device = pick_device(config.run.device)
     decoder = device_decoder(config.data.decode, device)
+    pairs = open_pairs(Console(), config.data.sources, config.data)
+    order = pairs.order(config.run.seed, config.data.shuffle)
     pairs = Pairs(config.data.sources, config.data)
     order = pairs.order(config.run.seed, config.data.shuffle, ranks())
     sizes_in = plan_batch_sizes(config, order.ranks)

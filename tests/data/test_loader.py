@@ -7,7 +7,7 @@ import os
 import pickle
 import signal
 import time
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -402,3 +402,26 @@ def test_what_is_skipped_is_told_each_time_that_it_has_doubled(training):
         loader.samples, loader.bad["no picture"] = 100, bad
         told += [bad] if loader.news() else []
     assert told == [1, 2, 4, 8, 16]
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+
+
+class Counted(Dataset):
+    """Small batches, of which it counts how many were made, in any process."""
+
+    def __init__(self) -> None:
+        self.made = multiprocessing.get_context("fork").Value("i", 0)
+
+    def __getitem__(self, t: int) -> dict:
+        with self.made.get_lock():
+            self.made.value += 1
+        return {"keys": [str(t)], "bad": {}, "spent": {}, "images": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_worker_is_at_most_two_batches_ahead(workers):
+    batches = Counted()
+    for taken, _ in enumerate(islice(Loader(batches, 0, 100, workers=workers, max_bad=0), 4), 1):
+        time.sleep(0.3)  # the slow consumer
+        assert batches.made.value <= taken + 2 * workers

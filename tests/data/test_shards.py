@@ -2,15 +2,20 @@
 
 import gzip
 import io
+import os
+import pickle
 import tarfile
+from pathlib import Path
 
 import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catclip.config import DataConfig
 from catclip.data.index import ShardIndex
-from catclip.data.shards import Shard, Shards
+from catclip.data.pairs import Pairs
+from catclip.data.shards import ChangedShardError, Shard, Shards
 from catclip.errors import UserError
 from tests.data.making import sample, tar_bytes, write_shard
 
@@ -203,3 +208,59 @@ def test_patterns_may_be_a_list_and_overlap(glyphs):
     shards = Shards([str(glyphs / "val-*.tar"), str(glyphs / "*-00000.tar")])
     assert [each.path.rpartition("/")[2] for each in shards] == ["train-00000.tar", "val-00000.tar"]
     assert shards.samples == 32
+
+
+# ---- indexes that are opened again ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path, monkeypatch) -> Shards:
+    """Three shards of three samples, of which one index is held at a time."""
+    monkeypatch.setattr("catclip.data.shards._ROWS_HELD", 1)
+    for number in range(3):
+        write_shard(tmp_path / f"{number}.tar", *(sample(f"{number}{row}", seed=row) for row in range(3)))
+    return Shards(str(tmp_path / "*.tar"))
+
+
+def test_a_shard_that_is_gone_when_its_index_is_opened_again(three):
+    os.remove(three.paths[0])
+    with pytest.raises(FileNotFoundError):
+        three.read(0, 2)
+
+
+def test_a_shard_that_has_changed_when_its_index_is_opened_again(three):
+    write_shard(Path(three.paths[0]), sample("other"))
+    with pytest.raises(ChangedShardError, match="has changed since it was indexed"):
+        three.read(0, 2)
+    assert three.read(1, 2).keys() == {"jpg", "txt"}
+
+
+def test_a_damaged_shard_that_has_changed_since_is_counted_and_not_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("catclip.data.shards._ROWS_HELD", 1)
+    for number in range(2):
+        path = write_shard(tmp_path / f"{number}.tar", *(sample(f"{number}{row}", seed=row) for row in range(3)))
+        path.write_bytes(path.read_bytes()[:5000])
+    shards = Shards(str(tmp_path / "*.tar"))
+    assert [shard.path for shard in shards.damaged()] == shards.paths
+    write_shard(Path(shards.paths[0]), *(sample(f"{row}") for row in range(5)))
+    shards[1]
+    assert [shard.path for shard in shards.damaged()] == shards.paths[1:]
+
+
+def test_workers_open_stored_indexes_themselves(tmp_path):
+    for number in range(2):
+        write_shard(tmp_path / f"{number}.tar", *(sample(f"{number}{row}", seed=row) for row in range(3)))
+    ShardIndex.scan(tmp_path / "0.tar").save(tmp_path / "0.index.parquet")
+    shards = Shards(str(tmp_path / "*.tar"))
+    copy = pickle.loads(pickle.dumps(shards))
+    assert list(shards._indexes) == [0, 1]
+    assert list(copy._indexes) == [1]  # the other lies beside its shard
+    assert read_all(copy) == read_all(shards)
+
+
+def test_progress_is_told_of_every_shard(tmp_path):
+    for number in range(3):
+        write_shard(tmp_path / f"{number}.tar", sample(f"{number}"))
+    told = []
+    Pairs(str(tmp_path / "*.tar"), DataConfig(), lambda shards, size: told.append((shards, size)))
+    assert told == [(1, (tmp_path / f"{number}.tar").stat().st_size) for number in range(3)]
