@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from catclip.train.distributed import on_first, rank, ranks
 from rich.console import Console
 from rich.markup import escape
 
@@ -26,6 +25,7 @@ from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.checkpoint import list_checkpoints, step_of
 from catclip.train.compiling import wants_compile
+from catclip.train.distributed import on_first, rank, ranks
 from catclip.train.durations import Duration, Every, Length, in_steps, parse_duration, parse_interval, run_length
 from catclip.train.finite import FiniteWatch
 from catclip.train.fit import Plan, fit
@@ -121,9 +121,7 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
         check(each)
     device = pick_device(config.run.device)
     decoder = device_decoder(config.data.decode, device)
-    pairs = open_pairs(Console(), config.data.sources, config.data)
-    order = pairs.order(config.run.seed, config.data.shuffle)
-    pairs = Pairs(config.data.sources, config.data)
+    pairs = open_pairs(Console(quiet=rank() > 0), config.data.sources, config.data)
     order = pairs.order(config.run.seed, config.data.shuffle, ranks())
     sizes_in = plan_batch_sizes(config, order.ranks)
     seen_in = None if sizes_in is None else lambda steps: sizes_in(steps).before

@@ -4,6 +4,8 @@ import pytest
 import timm
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.optim import param_groups_layer_decay
+from torch import nn
 
 from catclip.config import OptimConfig
 from catclip.models.text import build_text_tower
@@ -83,3 +85,43 @@ def test_learning_rate_stays_in_bounds_rises_once_and_falls_once(steps: int, war
     assert rates[top:] == sorted(rates[top:], reverse=True)
     if steps - warm > 1:
         assert math.isclose(rates[-1], config.min_lr, rel_tol=1e-9, abs_tol=1e-15)
+
+
+def test_learning_rate_linear_by_hand():
+    config = OptimConfig(lr=1.0, min_lr=0.2, warmup=2, schedule="linear")
+    rates = [learning_rate(step, 7, config) for step in range(7)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2], abs=1e-12)
+
+
+def test_learning_rate_constant_cools_down_at_the_end():
+    config = OptimConfig(lr=1.0, min_lr=0.2, warmup=2, schedule="constant", cooldown=4)
+    rates = [learning_rate(step, 10, config) for step in range(10)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2], abs=1e-12)
+    config = OptimConfig(lr=1.0, min_lr=0.2, warmup=0, schedule="constant", cooldown=0)
+    assert [learning_rate(step, 3, config) for step in range(3)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("options", [{}, {"reg_tokens": 2, "init_values": 1e-4, "global_pool": "avg"}])
+def test_layer_decay_is_timms(options):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone, self.head = nn.Module(), nn.Linear(32, 3)
+            self.backbone.trunk = timm.create_model(
+                "vit_tiny_patch16_224", num_classes=0, depth=3, embed_dim=32, num_heads=2, **options
+            )
+
+    model = Model()
+    trunk = model.backbone.trunk
+    no_decay = ["pos_embed", "cls_token", "reg_token"]
+    expected = {}
+    for group in param_groups_layer_decay(trunk, 0.3, no_weight_decay_list=no_decay, layer_decay=0.65):
+        for parameter in group["params"]:
+            expected[id(parameter)] = (group["lr_scale"], group["weight_decay"])
+    expected |= {id(model.head.weight): (1.0, 0.3), id(model.head.bias): (1.0, 0.0)}
+    found = {}
+    for group in build_adamw(model, OptimConfig(weight_decay=0.3, layer_decay=0.65)).param_groups:
+        for parameter in group["params"]:
+            found[id(parameter)] = (group["lr_scale"], group["weight_decay"])
+    assert found == {parameter: pytest.approx(values) for parameter, values in expected.items()}
+    assert len({scale for scale, _ in found.values()}) > 3

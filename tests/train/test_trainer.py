@@ -187,3 +187,38 @@ def test_compiled_backbone_keeps_the_names_of_its_weights(glyphs):
     names = set(model.state_dict())
     trainer = Trainer(model, config.optim, STEPS, CPU, "fp32", compile=True)
     assert set(trainer.weights()["last"]) == set(trainer.weights()["ema"]) == names
+
+
+def test_fp16_leaves_out_steps_that_overflow_and_goes_on(glyphs):
+    model, config, batches = prepared("categorical", glyphs, lr=1e-2)
+    trainer = Trainer(model, config.optim, 40, CPU, "fp16")
+    trainer.scaler.scale(torch.ones(()))
+    trainer.scaler.update(2.0**40)  # a scale that no gradient bears
+    before = copy.deepcopy(trainer.weights())
+    logged = trainer.step(batches[0])
+    assert logged["loss"].isfinite()
+    assert "grad_norm" not in logged
+    assert logged["overflows"] == trainer.overflows == 1
+    assert_same(trainer.weights(), before)
+    losses = []
+    for _ in range(35):
+        logged = trainer.step(batches[0])
+        losses.append(logged["loss"].item())
+    assert trainer.overflows < 30
+    assert logged["grad_norm"].isfinite()
+    assert losses[-1] < 0.95 * losses[0]
+    other = Trainer(prepared("categorical", glyphs)[0], config.optim, 40, CPU, "fp16")
+    other.load(trainer.weights(), trainer.training_state(), trainer.step_number)
+    assert other.scaler.get_scale() == trainer.scaler.get_scale()
+    assert other.overflows == trainer.overflows
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_training_in_parts_is_training_on_the_whole(glyphs, objective):
+    runs = []
+    for micro in (None, 3):
+        model, config, batches = prepared(objective, glyphs)
+        trainer = Trainer(model, config.optim, STEPS, CPU, "fp32", micro_batch=micro)
+        logged = [trainer.step(batch) for batch in batches]
+        runs.append([[each[name].item() for name in ("loss", "grad_norm", "lr")] for each in logged])
+    assert runs[1] == [pytest.approx(each, rel=1e-4) for each in runs[0]]
