@@ -90,17 +90,18 @@ def retrieve_by_labels(objective: Any, batches: Iterable[Batch]) -> Iterator[tup
         captions += [text for texts in batch["captions"] for text in texts]
         scores += list(label_log_probabilities(objective, batch["images"].to(device)).cpu())
     table = torch.stack(scores, dim=1)  # [V, P]
-    similarities, without = [], 0
+    similarities, counts = [], []
     for some in _parts(captions):
         labels = read_texts(objective, some)
         ids, offsets, weights = labels["label_ids"], labels["label_offsets"], labels.get("label_weights")
         similarities.append(F.embedding_bag(ids, table, offsets[:-1], mode="sum", per_sample_weights=weights))
-        without += int((offsets.diff() == 0).sum())
+        counts.append(offsets.diff())
     yield "images", len(scores)
     yield "captions", len(captions)
-    yield "captions_without_labels", without
-    # Of a caption without labels all scores are 0, and ties count against it.
-    yield from _recalls("text_to_image", text_ranks(torch.cat(similarities), torch.tensor(owners)))
+    unlabelled = torch.cat(counts) == 0
+    yield "captions_without_labels", int(unlabelled.sum())
+    ranks = text_ranks(torch.cat(similarities), torch.tensor(owners))
+    yield from _recalls("text_to_image", ranks.masked_fill(unlabelled, torch.iinfo(torch.int64).max))
 
 
 def _parts(texts: list[str]) -> Iterator[list[str]]:

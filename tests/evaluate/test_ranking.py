@@ -88,6 +88,8 @@ def test_by_labels_captions_are_their_labels(glyphs):
         for k in KS:
             hits[k] += bool(labels) and rank < k
     assert found["captions_without_labels"] == without >= 1
+    alone = dict(retrieve_by_labels(objective, [{"images": images[:1], "captions": [["nothing of the kind"]]}]))
+    assert alone["text_to_image_recall_at_10"] == 0, "not even among fewer pictures than are looked at"
     for k in KS:
         assert found[f"text_to_image_recall_at_{k}"] == pytest.approx(hits[k] / len(captions), abs=1.5 / len(captions))
     assert not any(name.startswith("image_to_text") for name in found)
