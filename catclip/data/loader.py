@@ -263,12 +263,13 @@ class Loader:
     def _made(self) -> Iterator[Batch]:
         try:
             yield from self.loader
-        except RuntimeError as error:
-            if not _WORKER_DIED.match(str(error)):
+        # Which of them it is depends on whether the worker's last batches were still to be fetched from it.
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            if isinstance(error, RuntimeError) and not _WORKER_DIED.match(str(error)):
                 raise
             raise UserError(
-                f"A process of the loader was killed ({error}): most likely memory ran out, or in a container shared "
-                "memory (--shm-size). Give fewer data.workers, or a smaller run.batch."
+                f"A process of the loader was killed ({str(error) or type(error).__name__}): most likely memory ran "
+                "out, or in a container shared memory (--shm-size). Give fewer data.workers, or a smaller run.batch."
             ) from error
 
     def _count(self, batch: Batch) -> None:

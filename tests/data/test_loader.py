@@ -425,3 +425,16 @@ def test_a_worker_is_at_most_two_batches_ahead(workers):
     for taken, _ in enumerate(islice(Loader(batches, 0, 100, workers=workers, max_bad=0), 4), 1):
         time.sleep(0.3)  # the slow consumer
         assert batches.made.value <= taken + 2 * workers
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(), ConnectionRefusedError()])
+def test_a_worker_killed_before_its_batch_was_fetched_is_said(error):
+    loader = Loader(Counted(), 0, 4, workers=1, max_bad=0)
+
+    def batches():
+        raise error
+        yield
+
+    loader.loader = batches()
+    with pytest.raises(UserError, match="was killed"):
+        next(iter(loader))
