@@ -51,7 +51,9 @@ def memory_errors(config: PretrainConfig, device: torch.device) -> Iterator[None
 def _advice(config: PretrainConfig) -> str:
     """What would take less: what leaves the training as it is, and what does not."""
     run, half = config.run, max(1, config.run.batch // 2)
-    same = [] if config.backbone.checkpoint_activations else ["backbone.checkpoint_activations=true"]
+    part = min(run.micro_batch or run.batch, run.batch)
+    same = [f"run.micro_batch={part // 2}"] if part > 1 else []
+    same += [] if config.backbone.checkpoint_activations else ["backbone.checkpoint_activations=true"]
     other = ["run.precision=bf16"] if run.precision == "fp32" else []
     other += [f"run.batch={half}"] if run.batch > 1 else []
     kept = f"This takes less and trains the same: {', '.join(same)}. " if same else ""

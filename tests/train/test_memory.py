@@ -20,7 +20,9 @@ def advice(config: PretrainConfig) -> str:
 
 def test_what_would_take_less_is_said(glyphs):
     said = advice(tiny.config("categorical", glyphs, batch=1000))
-    assert "trains the same: backbone.checkpoint_activations=true." in said
+    assert "trains the same: run.micro_batch=500, backbone.checkpoint_activations=true." in said
+    parts = advice(tiny.config("categorical", glyphs, batch=1000, micro_batch=64))
+    assert "run.micro_batch=32," in parts
     assert "run.batch=500" in said
     assert "run.precision=bf16" in said
     assert said.endswith("(CUDA out of memory. Tried to allocate 2.00 GiB.)")
