@@ -171,8 +171,17 @@ class PretrainConfig:
 
 
 @dataclass
+class MeasureConfig:
+    """What `compare` measures."""
+
+    sections: list[str] = field(default_factory=lambda: ["learning"])  # step | batch | scaling | learning | sensitivity
+    seeds: list[int] | None = None  # of learning, a pair of runs each; null: run.seed alone
+
+
+@dataclass
 class CompareConfig:
     runs: Any = field(default=None, kw_only=True)  # folders of runs to set side by side as they are: sweeps/lr/*
+    compare: MeasureConfig = field(default_factory=MeasureConfig, kw_only=True)
     data: DataConfig = MISSING
     backbone: BackboneConfig = MISSING
     objectives: dict[str, Any] = MISSING  # name -> an objective's configuration
