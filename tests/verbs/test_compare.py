@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import catclip.verbs.compare as module
 from catclip.config import CompareConfig
 from catclip.errors import UserError
-from catclip.train import fit
+from catclip.train import run as run_module
 from catclip.train.checkpoint import list_checkpoints
 from catclip.train.track import read_metrics
 from catclip.train.trainer import Trainer
@@ -139,7 +139,7 @@ class Killed(BaseException):
 def test_a_kill_between_the_saves_of_the_two_loses_nothing(glyphs, tmp_path, done, cheap, save, keep):
     """Save number 3 is the first objective's second: the other one is a checkpoint behind."""
     config = config_for(glyphs, tmp_path / "run", keep=keep)
-    original, saves = fit.save_checkpoint, [0]
+    original, saves = run_module.save_checkpoint, [0]
 
     def killed_after(*arguments):
         written = original(*arguments)
@@ -149,7 +149,7 @@ def test_a_kill_between_the_saves_of_the_two_loses_nothing(glyphs, tmp_path, don
         return written
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "save_checkpoint", killed_after)
+        patch.setattr(run_module, "save_checkpoint", killed_after)
         with pytest.raises(Killed):
             compare(config, quiet())
     steps: list[int] = []
