@@ -43,6 +43,7 @@ class BackboneConfig:
     patch_dropout: float = 0.0  # share of a picture's patches left out in training
     checkpoint_activations: bool = False  # less memory: compute them again in the backward pass
     channels_last: bool = False  # pictures as [B, H, W, 3] on the device
+    weights: str | None = None  # where it starts: a checkpoint of timm, open_clip or CatLIP, or a run folder
 
 
 @dataclass

@@ -7,6 +7,7 @@ import timm
 import torch
 from torch import nn
 
+import catclip.models.catlip  # noqa: F401 - more models, by name
 from catclip.errors import UserError, nearest
 
 

@@ -10,6 +10,7 @@ from catclip.config import BackboneConfig
 from catclip.data.pairs import Pairs
 from catclip.errors import UserError
 from catclip.models.backbone import build_backbone
+from catclip.models.weights import load_weights
 from catclip.objectives.base import Objective
 from catclip.objectives.options import check_options
 
@@ -17,7 +18,7 @@ from catclip.objectives.options import check_options
 def build_objective(
     objective: Mapping[str, Any], backbone: BackboneConfig, pairs: Pairs | None, seed: int
 ) -> Objective:
-    """Build an objective on a fresh backbone. Same seed and backbone, same initial backbone weights.
+    """Build an objective. Same seed and backbone, same initial backbone weights, unless a checkpoint has them.
 
     Args:
         objective: `_target_`, the dotted name of an `Objective`, and its options.
@@ -26,7 +27,8 @@ def build_objective(
         seed: of all initial weights.
 
     Raises:
-        UserError: `_target_` names no objective, or it does not take an option, or lacks one.
+        UserError: `_target_` names no objective, or it does not take an option, or lacks one; the backbone's initial
+            weights are not those of such a backbone.
     """
     options = dict(objective)
     target = str(options.pop("_target_", ""))
@@ -47,6 +49,8 @@ def build_objective(
         checkpoint_activations=backbone.checkpoint_activations,
         channels_last=backbone.channels_last,
     )
+    if backbone.weights is not None and pairs is not None:
+        load_weights(trunk, backbone.weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         return kind(trunk, pairs, **options)
