@@ -172,11 +172,30 @@ class PretrainConfig:
 
 
 @dataclass
+class SensitivityConfig:
+    """What `compare` changes, one at a time, around the configuration; an empty list leaves a key as it is."""
+
+    text_length: list[int] = field(default_factory=lambda: [77, 32, 16])
+    vocabulary: list[int] = field(default_factory=lambda: [1000, 10_000, 24_000, 50_000, 250_000])  # labels
+    resolution: list[int] | None = None  # pixels; null: half of backbone.image_size, and one and a half times
+    patch_dropout: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75])
+    workers: list[int] = field(default_factory=lambda: [0, 1, 2, 4])
+    precision: list[str] = field(default_factory=lambda: ["fp32", "bf16"])
+    compile: list[bool] = field(default_factory=lambda: [False, True])
+    rounds: int = 3  # processes that measure each
+
+
+@dataclass
 class MeasureConfig:
     """What `compare` measures."""
 
     sections: list[str] = field(default_factory=lambda: ["learning"])  # step | batch | scaling | learning | sensitivity
     seeds: list[int] | None = None  # of learning, a pair of runs each; null: run.seed alone
+    rounds: int = 7  # of step and batch, in each of which all sides take a turn
+    steps: int = 3  # in a turn
+    peers: bool = True  # beside them timm's step and open_clip's, and the labeller as published
+    memory: str | None = None  # that the best batch may take, as 16GB; null: what the device has free
+    sensitivity: SensitivityConfig = field(default_factory=SensitivityConfig)
 
 
 @dataclass
@@ -222,6 +241,40 @@ class ProbeConfig:
     out: str | None = None  # default: <model>/probe.json
     device: str = "auto"
     workers: int = 2
+
+
+@dataclass
+class FinetuneDataConfig(LabelledConfig):
+    """Labelled pictures, and how they are learned from."""
+
+    fraction: float = 1.0  # of the training pictures, of each class its share; chosen by run.seed
+    crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])  # random resized crop, share of the area
+    flip: bool = True
+    mixup: float = 0.0  # alpha of mixup, as timm's; 0: none
+    cutmix: float = 0.0  # alpha of cutmix; with both above 0 each batch has one or the other
+    max_bad: float = 0.01  # share of unreadable training pictures above which a run stops
+    workers: int = 2
+
+
+@dataclass
+class RunsBackboneConfig:
+    """As `BackboneConfig`; null: as the run `model` has it, but for patch_dropout, which is 0."""
+
+    name: str | None = None
+    image_size: int | None = None  # positions are resampled
+    options: dict[str, Any] = field(default_factory=dict)  # beside the run's
+    patch_dropout: float | None = None
+    checkpoint_activations: bool | None = None
+    channels_last: bool | None = None
+    weights: str | None = None
+
+
+@dataclass
+class FinetuneConfig(PretrainConfig):
+    data: Any = field(default_factory=FinetuneDataConfig)
+    backbone: Any = field(default_factory=RunsBackboneConfig)
+    model: str | None = None  # a run folder to start from; null: the backbone alone, from backbone.weights or random
+    init: str = "transfer"  # the head: transfer, from the run's labels | random | what `catclip map` wrote: a .tsv
 
 
 @dataclass

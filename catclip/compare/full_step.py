@@ -118,11 +118,11 @@ def make_sides(
     # open_clip averages no weights: neither does what is compared with it.
     text = _trainer(contrastive, OptimConfig(ema=None), setting)
     return {
-        "step": lambda: {"step": _seconds(lambda: ours.step(batch), setting)},
+        "step": lambda: {"step": seconds_a_step(lambda: ours.step(batch), setting)},
         "parts": lambda: parts_of(ours, batch, setting),
         "bare_loop": _side("bare_loop", bare_loop(bare, batch, setting), setting),
         "timm": _side("timm", timm_step(of_timm, batch, setting), setting),
-        "contrastive_step": lambda: {"contrastive_step": _seconds(lambda: text.step(batch), setting)},
+        "contrastive_step": lambda: {"contrastive_step": seconds_a_step(lambda: text.step(batch), setting)},
         "open_clip": _side("open_clip", open_clip_step(of_open_clip, batch, setting), setting),
     }
 
@@ -136,10 +136,10 @@ def _trainer(objective: Categorical | Contrastive, optim: OptimConfig, setting: 
 
 
 def _side(name: str, step: Callable[[], object], setting: Setting) -> Callable[[], dict[str, float]]:
-    return lambda: {name: _seconds(step, setting)}
+    return lambda: {name: seconds_a_step(step, setting)}
 
 
-def _seconds(step: Callable[[], object], setting: Setting) -> float:
+def seconds_a_step(step: Callable[[], object], setting: Setting) -> float:
     """Seconds a step, of `setting.steps` in a row as in training: on a GPU nothing waits between them."""
     synchronize(setting.device)
     start = time.perf_counter()

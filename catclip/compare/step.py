@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +20,7 @@ from catclip.train.compiling import wants_compile
 from catclip.train.memory import memory_bytes
 from catclip.train.trainer import Trainer
 
+T = TypeVar("T")
 MEMORY_STEPS = 3  # after the second, the optimiser's state exists; the third meets it
 
 
@@ -31,8 +33,15 @@ def peak_memory_bytes(config: PretrainConfig, device: torch.device) -> int:
     return in_fresh_process(_measure_memory, config, device)
 
 
-def in_fresh_process(function: Callable[..., int], *arguments: object) -> int:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
+    """Run a function in a process of its own, forked from one that has imported the libraries and done nothing else.
+
+    Raises:
+        BrokenProcessPool: the process was killed, as for want of memory.
+    """
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, mp_context=server) as pool:
         return pool.submit(function, *arguments).result()
 
 

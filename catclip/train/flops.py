@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -9,6 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from catclip.data.loader import Batch
+
+T = TypeVar("T", bound=nn.Module)
 
 # Dense peak rates in 10^12 operations a second, as the vendors' data sheets and white papers give them, products of
 # half precision with sums in float32: (name as torch gives it, bf16, fp16, tf32, fp32). Laptop GPUs, parts of a GPU
@@ -60,6 +63,23 @@ def peak_rate(name: str, precision: str, tf32: bool) -> float | None:
     return None
 
 
+def on_meta(objective: T) -> T:
+    """A copy on the meta device, in training mode, which computes shapes alone and checkpoints no activations.
+
+    Args:
+        objective: before it is compiled; it is left as it is. Its weights are not copied on the way.
+    """
+    shapes: dict[int, torch.Tensor] = {
+        id(each): nn.Parameter(each.to("meta"), each.requires_grad) for each in objective.parameters()
+    }
+    shapes |= {id(each): each.to("meta") for each in objective.buffers()}
+    copied = copy.deepcopy(objective, shapes).train()
+    for module in copied.modules():
+        if callable(checkpointing := getattr(module, "set_grad_checkpointing", None)):
+            checkpointing(False)
+    return copied
+
+
 class StepFlops:
     """Counts the operations of forward and backward of batches; a multiply-add is two.
 
@@ -73,15 +93,7 @@ class StepFlops:
     """
 
     def __init__(self, objective: nn.Module) -> None:
-        # Copied onto the meta device without a copy of the weights on the way.
-        shapes: dict[int, torch.Tensor] = {
-            id(each): nn.Parameter(each.to("meta"), each.requires_grad) for each in objective.parameters()
-        }
-        shapes |= {id(each): each.to("meta") for each in objective.buffers()}
-        self._objective: nn.Module = copy.deepcopy(objective, shapes).train()
-        for module in self._objective.modules():
-            if callable(checkpointing := getattr(module, "set_grad_checkpointing", None)):
-                checkpointing(False)
+        self._objective = on_meta(objective)
         self._known: dict[tuple[int, ...], float] = {}  # of a picture, by its shape
 
     def __call__(self, batch: Batch) -> float:

@@ -27,6 +27,11 @@ def memory_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch's says that a device's memory does not suffice."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_CPU.search(str(error)))
+
+
 @contextmanager
 def memory_errors(config: PretrainConfig, device: torch.device) -> Iterator[None]:
     """Say what would take less, where memory runs out.
@@ -37,7 +42,7 @@ def memory_errors(config: PretrainConfig, device: torch.device) -> Iterator[None
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # a GPU's error is a RuntimeError too
-        if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU.search(str(error))):
+        if not is_out_of_memory(error):
             raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         side = config.backbone.image_size
