@@ -26,7 +26,7 @@ from catclip.data.stream import Stream
 from catclip.data.targets import LabelTargets
 from catclip.environment import environment
 
-EPOCHS, WORKERS, BATCH, SIZE = 10, 2, 64, 128
+EPOCHS, WORKERS, BATCH, SIZE = 10, 2, 256, 128
 
 
 def held() -> int:

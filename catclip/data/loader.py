@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from catclip.config import DataConfig
 from catclip.data.images import BadImageError, Part, held_out_picture, part_picture, training_part
@@ -87,7 +87,7 @@ class TrainingBatches(Dataset):
 
     def _batch(self, positions: range, side: int) -> Batch:
         watch = _Stopwatch()
-        together = partial(gather, size=side) if self.undecoded else torch.stack
+        together = partial(gather, size=side) if self.undecoded else default_collate
         samples = (self._sample(position, side, watch) for position in positions)
         return _collate(self.targets, samples, watch, together)
 
@@ -171,7 +171,7 @@ def _collate(
     targets: Sequence[Targets],
     samples: Iterable[Sample],
     watch: _Stopwatch | None = None,
-    together: Callable[[list[Any]], Any] = torch.stack,
+    together: Callable[[list[Any]], Any] = default_collate,
 ) -> Batch:
     bad: Counter[str] = Counter()
     good = []
@@ -183,6 +183,8 @@ def _collate(
     batch: Batch = {"keys": [key for key, _, _ in good], "bad": bad}
     batch["spent"] = watch.spent if watch else {}
     if good:
+        # In a worker `default_collate` stacks right into shared memory. In the worker's own, where small objects settle
+        # between one batch and the next, there would soon be no room of a batch's size: it would grow with every epoch.
         batch["images"] = together([picture for _, picture, _ in good])
         if watch:
             watch.lap("pictures")
@@ -255,7 +257,7 @@ class Loader:
             self._count(batch)
             if batch["keys"]:
                 yield batch
-            elif isinstance(self.batches, TrainingBatches):  # each step needs its batch; a held-out pass does not
+            elif not isinstance(self.batches, HeldOutBatches):  # each step needs its batch; a held-out pass does not
                 raise UserError(f"A whole batch could not be read, nor any in its place. {self.report()}")
         # What a resumed run saw may again be a handful: its first part was judged when it ran.
         self._judge(self.samples if self.start == 0 else max(self.samples, self.JUDGED_AFTER))
