@@ -71,8 +71,8 @@ def plot(results: dict[str, Any], path: Path) -> None:
 def _plot_accuracy(axes: Axes, results: dict[str, Any], names: list[str]) -> None:
     drawn = False
     for name, colour in zip(names, COLOURS, strict=False):
-        if f"{name}.curve_seconds" in results:
-            x, y = results[f"{name}.curve_seconds"], results[f"{name}.curve_probe_accuracy"]
+        if f"{name}.curve_probe_accuracy" in results:
+            x, y = results[f"{name}.curve_probe_accuracy_seconds"], results[f"{name}.curve_probe_accuracy"]
             axes.plot(x, y, "o-", color=colour, label=name, markersize=4)
             axes.axhline(y[0], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
             drawn = True

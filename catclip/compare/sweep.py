@@ -16,7 +16,8 @@ from catclip.train.track import read_metrics
 # What is compared, and whether more is better.
 FIGURES = {
     "probe_accuracy": True, "map": True, "precision_at_1": True, "image_to_text_recall_at_10": True,
-    "text_to_image_recall_at_10": True, "loss": False, "images_per_second": True, "seconds": False,
+    "text_to_image_recall_at_10": True, "zeroshot_top_1": True, "loss": False,
+    "images_per_second": True, "seconds": False,
 }  # fmt: skip
 _REPEATS = "run.seed"  # runs that differ in nothing else are one configuration
 
@@ -71,7 +72,7 @@ def find_runs(patterns: Any) -> list[SweptRun]:
     found = {folder.resolve(): folder for each in patterns for path in _glob(each) for folder in _run_folders(path)}
     if not found:
         raise UserError(f"runs={', '.join(patterns)}: there is no run folder, which has a config.yaml.")
-    return [_read(folder) for folder in found.values()]
+    return [read_run(folder) for folder in found.values()]
 
 
 def _glob(pattern: str) -> list[Path]:
@@ -91,7 +92,12 @@ def _run_folders(path: Path) -> Iterable[Path]:
             yield from _run_folders(child)
 
 
-def _read(path: Path) -> SweptRun:
+def read_run(path: Path) -> SweptRun:
+    """A run folder, finished or not.
+
+    Raises:
+        UserError: it is none.
+    """
     settings = {key: value for key, value in flat(read_config(path)).items() if not is_free(key)}
     rows = read_metrics(path / "metrics.jsonl")
     latest: dict[str, Any] = {}
@@ -184,14 +190,17 @@ def curve_figure(made: Sequence[Configuration]) -> str | None:
     return next((name for name in SCORES if any(name in row for row in rows)), None)
 
 
-def mean_curve(runs: Sequence[SweptRun], figure: str) -> list[tuple[float, float, float]]:
-    """Mean seconds, mean figure and its spread (0 of one run) at every step at which all of the runs were evaluated."""
+def mean_curve(runs: Sequence[SweptRun], figure: str, against: str = "seconds") -> list[tuple[float, float, float]]:
+    """Mean seconds, mean figure and its spread (0 of one run) at every step at which all of the runs were evaluated.
+
+    In place of seconds, `against` may be `samples` or `step`.
+    """
     by_step = [{row["step"]: row for row in run.curve if figure in row} for run in runs]
     points = []
     for step in sorted(set.intersection(*map(set, by_step))) if by_step else []:
         values = [rows[step][figure] for rows in by_step]
-        seconds = statistics.fmean(rows[step]["seconds"] for rows in by_step)
-        points.append((seconds, statistics.fmean(values), spread(values) or 0.0))
+        spent = statistics.fmean(rows[step][against] for rows in by_step)
+        points.append((spent, statistics.fmean(values), spread(values) or 0.0))
     return points
 
 

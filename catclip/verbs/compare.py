@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from catclip.train.flops import flops_per_image
 from catclip.train.folder import RunFolder
 from catclip.verbs.compare_runs import compare_runs
 from catclip.verbs.training import check, pick_device, train
+
+WRITTEN = ("compare.", "summary.json")  # into a comparison's folder, beside its runs
 
 
 def run(config: CompareConfig) -> None:
@@ -44,21 +47,58 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
     """
     assert config.run.out is not None
     out = Path(config.run.out)
-    configs = {name: single(config, name) for name in config.objectives}
-    folders = {name: out / name for name in configs}
-    _check_begun(out, folders)
-    if (out / "summary.json").exists():
-        for name, folder in folders.items():
-            RunFolder(folder, configs[name])  # refuses a comparison that was configured otherwise
+    seeds = seed_folders(config)
+    _check_begun(out, config)
+    if _is_done(out, list(seeds)):
+        for seed, folder in seeds.items():
+            for name in config.objectives:
+                RunFolder(folder / name, single(config, name, seed))  # refuses what was configured otherwise
         console.print(f"{out} is done already.", markup=False)
         results = json.loads((out / "compare.json").read_text())
     else:
+        configs = {name: single(config, name) for name in config.objectives}
         for each in configs.values():
             check(each)
         costs = measure_costs(configs)
-        results = collect(train(configs, folders, label="comparing"), costs)
+        for seed, folder in seeds.items():
+            _train_pair(config, seed, folder, console)
+        results = collect({name: [folder / name for folder in seeds.values()] for name in configs}, costs)
         _write(out, results)
     return results
+
+
+def _is_done(out: Path, seeds: list[int]) -> bool:
+    """Whether the report is written, and of these seeds: more can be asked for later."""
+    file = out / "summary.json"
+    return file.exists() and json.loads(file.read_text()).get("seeds", seeds) == seeds
+
+
+def seed_folders(config: CompareConfig) -> dict[int, Path]:
+    """Where the runs of each seed lie: of `compare.seeds` in folders of their own.
+
+    Raises:
+        UserError: a seed is below 0, or there twice.
+    """
+    assert config.run.out is not None
+    out, seeds = Path(config.run.out), config.compare.seeds
+    if seeds is None:
+        return {config.run.seed: out}
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"compare.seeds={seeds} must be different numbers, at least 0, as [0,1,2].")
+    return {seed: out / f"seed-{seed}" for seed in seeds}
+
+
+def _train_pair(config: CompareConfig, seed: int, folder: Path, console: Console) -> None:
+    """Train the objectives from one seed, in turn on the same batches; go on with what was begun."""
+    configs = {name: single(config, name, seed) for name in config.objectives}
+    folders = {name: folder / name for name in configs}
+    if all((each / "summary.json").exists() for each in folders.values()):
+        for name, each in configs.items():
+            RunFolder(folders[name], each)
+        return
+    if config.compare.seeds is not None:
+        console.print(f"Seed {seed}:")
+    train(configs, folders, label="comparing")
 
 
 def show(results: dict[str, Any], out: Path, console: Console) -> None:
@@ -67,32 +107,43 @@ def show(results: dict[str, Any], out: Path, console: Console) -> None:
     console.print(f"Plot and figures: compare.png and compare.json in {out}", markup=False)
 
 
-def single(config: CompareConfig, name: str) -> PretrainConfig:
-    """The configuration under which one of the objectives could be trained alone."""
+def single(config: CompareConfig, name: str, seed: int | None = None) -> PretrainConfig:
+    """The configuration under which one of the objectives could be trained alone; `seed` in place of `run.seed`."""
     return PretrainConfig(
         config.data,
         config.backbone,
         config.objectives[name],
         config.optim,
         config.track,
-        config.run,
+        config.run if seed is None else replace(config.run, seed=seed),
         config.evaluators,
     )
 
 
-def _check_begun(out: Path, folders: dict[str, Path]) -> None:
+def _check_begun(out: Path, config: CompareConfig) -> None:
     """Refuse a folder of something else, or of a comparison of other objectives: they start together or not at all."""
-    if not out.is_dir():
-        return
-    begun = {file.parent.name for file in out.glob("*/config.yaml")}
-    trained = {name for name in begun if list_checkpoints(out / name / "checkpoints")}
-    if not begun <= folders.keys() or (trained and begun != folders.keys()):
+    folders = seed_folders(config)
+    if config.compare.seeds is not None and out.is_dir():
+        foreign = [each.name for each in out.iterdir() if not each.name.startswith(("seed-", *WRITTEN))]
+        if foreign:
+            raise UserError(
+                f"{out} holds {', '.join(sorted(foreign)[:4])}, not a comparison over seeds: choose another run.out."
+            )
+    for folder in folders.values():
+        if folder.is_dir():
+            _check_pair(folder, set(config.objectives))
+
+
+def _check_pair(folder: Path, names: set[str]) -> None:
+    begun = {file.parent.name for file in folder.glob("*/config.yaml")}
+    trained = {name for name in begun if list_checkpoints(folder / name / "checkpoints")}
+    if not begun <= names or (trained and begun != names):
         raise UserError(
-            f"{out} holds a comparison of other objectives: it was {', '.join(sorted(begun))}, "
-            f"is now {', '.join(sorted(folders))}. Choose another run.out."
+            f"{folder} holds a comparison of other objectives: it was {', '.join(sorted(begun))}, "
+            f"is now {', '.join(sorted(names))}. Choose another run.out."
         )
-    if not begun and any(child.name not in folders for child in out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no comparison of these objectives: choose another run.out.")
+    if not begun and any(child.name not in names for child in folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no comparison of these objectives: choose another run.out.")
 
 
 def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, float]]:

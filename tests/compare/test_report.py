@@ -18,8 +18,8 @@ def results(*names: str) -> dict:
     flat: dict = {"objectives": list(names)}
     for name in names:
         flat |= {f"{name}.{key}": value for key, value in FIGURES.items()}
-        flat[f"{name}.curve_seconds"] = [0.0, 50.0, 100.0]
-        flat[f"{name}.curve_samples"] = [0, 500, 1000]
+        flat[f"{name}.curve_probe_accuracy_seconds"] = [0.0, 50.0, 100.0]
+        flat[f"{name}.curve_probe_accuracy_samples"] = [0, 500, 1000]
         flat[f"{name}.curve_probe_accuracy"] = [0.1, 0.5, 0.789]
     costs = ("images_per_second", "step_milliseconds", "peak_memory_bytes", "parameters", "flops_per_image")
     return flat | dict.fromkeys((f"ratio.{key}" for key in costs), 123.45) | {"ratio.seconds_to_probe_accuracy": 12.3}
