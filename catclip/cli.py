@@ -252,6 +252,8 @@ def _run(name: str, composed: Any) -> float | None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from catclip.data.workers import worker_deaths
+
     try:
         config: Any = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
@@ -259,7 +261,8 @@ def _run(name: str, composed: Any) -> float | None:
     _check_known(config, config)
     if hasattr(config, "run") and config.run.out is None:
         config.run.out = _run_folder(name, config)
-    value: float | None = import_module(f"catclip.verbs.{name}").run(config)
+    with worker_deaths():
+        value: float | None = import_module(f"catclip.verbs.{name}").run(config)
     return value
 
 

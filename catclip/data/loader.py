@@ -4,7 +4,6 @@ Batch t of a run is a pure function of (seed, t): which samples, which crops, wh
 t makes it; the loader's whole state is the number of the next batch.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -21,7 +20,7 @@ from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.stream import Stream
 from catclip.data.targets import Targets
 from catclip.data.undecoded import for_device, gather
-from catclip.data.workers import begin_worker
+from catclip.data.workers import begin_worker, made_by_workers
 from catclip.errors import UserError
 
 # "images" uint8 [B, 3, H, W], the targets' tensors and "keys" list[str]; for the loader "bad" {reason: samples} and
@@ -32,7 +31,6 @@ Sample = tuple[str, Part | torch.Tensor, list[Any]] | str  # key, picture, a tar
 UNDECODABLE = "picture cannot be decoded"
 
 _ELSEWHERE = 8  # places in an epoch where a batch is looked for
-_WORKER_DIED = re.compile(r"DataLoader worker \(pid")
 
 
 class TrainingBatches(Dataset):
@@ -249,7 +247,7 @@ class Loader:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[Batch]:
-        for t, batch in enumerate(self._made(), self.start):
+        for t, batch in enumerate(made_by_workers(self.loader), self.start):
             if isinstance(self.batches, TrainingBatches):
                 self.batches.fetch_ahead(t)
             if self.finish and batch["keys"]:
@@ -261,18 +259,6 @@ class Loader:
                 raise UserError(f"A whole batch could not be read, nor any in its place. {self.report()}")
         # What a resumed run saw may again be a handful: its first part was judged when it ran.
         self._judge(self.samples if self.start == 0 else max(self.samples, self.JUDGED_AFTER))
-
-    def _made(self) -> Iterator[Batch]:
-        try:
-            yield from self.loader
-        # Which of them it is depends on whether the worker's last batches were still to be fetched from it.
-        except (RuntimeError, EOFError, ConnectionError) as error:
-            if isinstance(error, RuntimeError) and not _WORKER_DIED.match(str(error)):
-                raise
-            raise UserError(
-                f"A process of the loader was killed ({str(error) or type(error).__name__}): most likely memory ran "
-                "out, or in a container shared memory (--shm-size). Give fewer data.workers, or a smaller run.batch."
-            ) from error
 
     def _count(self, batch: Batch) -> None:
         self.spent.update(batch.pop("spent"))

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.folders import PICTURES
-from catclip.data.workers import begin_worker
+from catclip.data.workers import begin_worker, made_by_workers
 from catclip.errors import UserError
 
 _IN_MEMORY = re.compile(r" <_io\.BytesIO[^>]*>")  # Pillow's name for a file that it gets as bytes
@@ -71,7 +71,7 @@ def picture_batches(paths: Sequence[Path], size: int, batch: int, workers: int) 
         worker_init_fn=begin_worker,
     )
     done = 0
-    for made in loader:
+    for made in made_by_workers(loader):
         some = paths[done : done + len(made)]
         done += len(made)
         read = [(path, each) for path, each in zip(some, made, strict=True) if isinstance(each, torch.Tensor)]

@@ -13,7 +13,7 @@ Report = Callable[[int, int, int | None], None]
 
 @contextmanager
 def file_progress(console: Console, things: str) -> Iterator[Report]:
-    """Show a bar, where the console is a terminal, and yield what it is told by; `things` are what is counted."""
+    """Show a bar where the console is a terminal, unless it is quiet. Yield what is told of `things` that are done."""
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -21,7 +21,8 @@ def file_progress(console: Console, things: str) -> Iterator[Report]:
         TextColumn(f"{{task.fields[done]:,}} {things}, {{task.fields[rate]:,.0f}}/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    shown = console.is_terminal and not console.quiet
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("", total=None, done=0, rate=0.0)
         start = time.perf_counter()
         done = 0

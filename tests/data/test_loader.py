@@ -23,6 +23,7 @@ from catclip.data.crops import sample_crop
 from catclip.data.loader import Batch, HeldOutBatches, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
 from catclip.data.targets import LabelTargets, TokenTargets
+from catclip.data.workers import worker_deaths
 from catclip.errors import UserError
 from tests.data.making import encode, picture, sample, training_batches, write_shard
 from tests.tiny import assert_same, vocabulary_file
@@ -419,6 +420,22 @@ class Counted(Dataset):
         return {"keys": [str(t)], "bad": {}, "spent": {}, "images": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}
 
 
+class Stacked(Dataset):
+    """Batches whose keys tell whether their pictures were stacked in shared memory."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, t: int) -> Batch:
+        batch = self.batches[t]
+        return batch | {"keys": [str(batch["images"].is_shared())] * len(batch["keys"])}
+
+
+def test_batches_never_lie_in_memory_of_a_worker_s_own(training):
+    """Of a size that lets them settle in its heap they made it grow without end, by 70 MB an epoch."""
+    assert {key for batch in load(Stacked(training()), 0, 3, workers=1) for key in batch["keys"]} == {"True"}
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_a_worker_is_at_most_two_batches_ahead(workers):
     batches = Counted()
@@ -438,3 +455,22 @@ def test_a_worker_killed_before_its_batch_was_fetched_is_said(error):
     loader.loader = batches()
     with pytest.raises(UserError, match="was killed"):
         next(iter(loader))
+
+
+class DiesLater(Counted):
+    """One batch, and then its worker is killed."""
+
+    def __getitem__(self, t: int) -> dict:
+        if t:
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(t)
+
+
+def test_a_worker_killed_in_the_midst_of_a_step_is_said():
+    batches = iter(Loader(DiesLater(), 0, 4, workers=1, max_bad=0))
+    next(batches)
+    with pytest.raises(UserError, match=r"A process of the loader was killed .* data\.workers"), worker_deaths():
+        time.sleep(60)  # the step
+    with pytest.raises(RuntimeError, match="another"), worker_deaths():
+        raise RuntimeError("another")

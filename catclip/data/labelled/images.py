@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.pictures import Pictures
-from catclip.data.workers import begin_worker
+from catclip.data.workers import begin_worker, made_by_workers
 from catclip.errors import UserError
 
 Batch = dict[str, torch.Tensor]
@@ -113,7 +113,7 @@ class LabelledImages:
             collate_fn=_as_is,  # type: ignore[arg-type]
             worker_init_fn=begin_worker,
         )
-        for made in loader:
+        for made in made_by_workers(loader):
             if isinstance(made, UserError):
                 raise made
             yield made
@@ -131,7 +131,7 @@ class _Batches(Dataset):
     def __getitem__(self, t: int) -> Batch | UserError:
         numbers = range(t * self.batch, min((t + 1) * self.batch, len(self.images)))
         try:
-            pictures = torch.stack([self._picture(number) for number in numbers])
+            pictures = default_collate([self._picture(number) for number in numbers])
         except UserError as error:
             return error
         offsets = self.images.label_offsets[numbers.start : numbers.stop + 1]
