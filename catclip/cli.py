@@ -29,9 +29,11 @@ VERBS = {
     "pretrain": "train a backbone: objective=categorical or contrastive",
     "compare": "train objectives side by side; or runs=…, as they are",
     "probe": "linear probe of a run's frozen features on labelled pictures",
+    "finetune": "a run learns labelled classes, from its own labels",
     "zeroshot": "classes a run was never told: by text, or by its labels",
     "retrieve": "pictures by captions and back: recall, by text or labels",
     "predict": "top labels of pictures; annotate=true draws them",
+    "export": "a run for timm, open_clip, onnxruntime or torch.export",
     "map": "classes -> rows of a vocabulary: a report to read and edit",
     "bench captions": "speed of labelling and counting; quality=true: how good",
     "bench loader": "pictures a second and core, beside open_clip's road",
@@ -218,9 +220,11 @@ def _register_schema() -> None:
         "pretrain": config.PretrainConfig,
         "compare": config.CompareConfig,
         "probe": config.ProbeConfig,
+        "finetune": config.FinetuneConfig,
         "zeroshot": config.ZeroshotConfig,
         "retrieve": config.RetrieveConfig,
         "predict": config.PredictConfig,
+        "export": config.ExportConfig,
         "map": config.MapConfig,
         "bench_captions": config.BenchCaptionsConfig,
         "bench_loader": config.BenchLoaderConfig,
@@ -323,7 +327,7 @@ def _run_folder(name: str, config: Any) -> str:
 def _label(config: Any) -> str:
     objective = getattr(config, "objective", None)
     parts = [objective["_target_"].rpartition(".")[2].lower()] if objective else []
-    return "-".join([*parts, config.backbone.name])
+    return "-".join([*parts, *filter(None, [config.backbone.name])])
 
 
 # ---------------------------------------------------------------- configuration errors in plain words

@@ -68,13 +68,13 @@ def check(config: PretrainConfig) -> None:
     parse_duration(optim.cooldown, "optim.cooldown")
     if run.evaluate_every is not None:
         parse_interval(run.evaluate_every, "run.evaluate_every")
-    _intervals(config)
+    intervals(config)
     check_evaluators(config)
     if track.tensorboard:
         check_tensorboard()
 
 
-def _intervals(config: PretrainConfig) -> tuple[Duration, Duration]:
+def intervals(config: PretrainConfig) -> tuple[Duration, Duration]:
     """Between two rows of numbers, and between two checkpoints."""
     return (
         parse_interval(config.track.log_every, "track.log_every"),
@@ -136,12 +136,12 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     with ExitStack() as locks:
         for folder in folders.values() if rank() == 0 else ():
             locks.enter_context(locked(folder, "trains in"))
-        runs = _make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
+        runs = make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
         _fit(runs, pairs, order, config, length, sizes, label, decoder)
     return runs
 
 
-def _make_runs(
+def make_runs(
     configs: Mapping[str, PretrainConfig],
     folders: Mapping[str, Path],
     objectives: Mapping[str, Objective],
@@ -198,7 +198,7 @@ def _fit(
         loader.samples, loader.bad = length.seen(start), Counter(runs[0].skipped)
     console = TrainingConsole(length.steps, start, Console(quiet=rank() > 0), label)
     _announce(console, runs, pairs, loader, stream.note)
-    log, checkpoint = (Every(interval, length) for interval in _intervals(config))
+    log, checkpoint = (Every(interval, length) for interval in intervals(config))
     fit(runs, loader, stream.state, Plan(log, checkpoint, config.run.keep, config.run.best), console)
     # What comes first has scrolled away by the end.
     _say_damaged(console, runs, pairs)
