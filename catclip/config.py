@@ -327,6 +327,15 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    model: str = MISSING  # a run folder
+    format: str = MISSING  # timm | timm-hub | open_clip | onnx | torch
+    out: str | None = None  # a folder; default: <model>/export/<format>
+    weights: str = "ema"  # ema | last
+    opset: int = 18  # of onnx
+
+
+@dataclass
 class DoctorConfig:
     """`doctor` takes no options."""
 

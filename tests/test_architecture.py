@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "train": {"objectives", "data", "models", "captions"},
     "evaluate": {"objectives", "data", "models", "captions"},
     "transfer": {"train", "objectives", "data", "models", "captions"},
+    "export": {"train", "objectives", "data", "models", "captions"},
     "compare": {"train", "evaluate", "transfer", "objectives", "data", "models", "captions"},
-    "verbs": {"compare", "train", "evaluate", "transfer", "objectives", "data", "models", "captions"},
+    "verbs": {"compare", "export", "train", "evaluate", "transfer", "objectives", "data", "models", "captions"},
 }
 
 

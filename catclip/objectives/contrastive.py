@@ -62,6 +62,7 @@ class Contrastive(Objective):
             heads=text_heads,
         )
         self.backbone = backbone
+        self.text_settings, self.quick_gelu = settings, quick_gelu  # what open_clip must know to build the tower again
         length = settings["context_length"]
         self.targets = TokenTargets(length, build_tokenizer(text, length))
         self.projection = nn.Linear(backbone.width, embed, bias=False)

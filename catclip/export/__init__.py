@@ -1,0 +1,1 @@
+"""What a run trained, in the formats of others: one file a format."""

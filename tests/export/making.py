@@ -1,0 +1,35 @@
+"""Tiny run folders to export, as a run leaves them, but with weights drawn at random."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from catclip.train.folder import RunFolder
+from tests import tiny
+
+
+def make_run(out: Path, kind: str, glyphs: Path) -> Path:
+    """A run folder; `kind` is an objective, `siglip`, or `usual`: a hybrid on a backbone as its name says."""
+    config = tiny.config("categorical", glyphs, steps=2)
+    hybrid: dict[str, Any] = {
+        "_target_": "catclip.objectives.hybrid.Hybrid",
+        "vocabulary": str(tiny.vocabulary_file(glyphs)),
+        "contrastive": tiny.TEXT,
+    }
+    contrastive = tiny.objective_config("contrastive", glyphs)
+    others = {"hybrid": hybrid, "usual": hybrid, "siglip": contrastive | {"loss": "siglip"}}
+    config.objective = others.get(kind, config.objective)
+    if kind == "usual":
+        config.backbone.options, config.backbone.image_size = {"drop_path_rate": 0.1}, 224
+    objective, folder = tiny.build(config), RunFolder(out, config)
+    checkpoint = folder.checkpoints / "step-2"
+    checkpoint.mkdir(parents=True)
+    torch.manual_seed(0)
+    for name in ("last", "ema"):
+        noisy = {key: each + 0.1 * torch.randn_like(each) for key, each in objective.state_dict().items()}
+        save_file(noisy, checkpoint / f"{name}.safetensors")
+    (checkpoint / "state.json").write_text(json.dumps({"step": 2, "last": {"loss": 1.5}}))
+    return out

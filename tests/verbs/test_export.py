@@ -1,0 +1,44 @@
+"""`catclip export`, through the command line; the formats are tested in tests/export."""
+
+import timm
+import torch
+
+from catclip.train.folder import load_objective
+from catclip.verbs.training import train
+from tests import tiny
+
+
+def test_a_run_comes_out_and_nothing_is_overwritten(glyphs, catclip, tmp_path):
+    run = tmp_path / "run"
+    train({"run": tiny.config("categorical", glyphs, steps=2)}, {"run": run}, "training")
+    code, said, _ = catclip("export", f"model={run}", "format=timm-hub", "out=model")
+    assert code == 0, said
+    assert "model: README.md, config.json, labels.tsv, model.safetensors" in said
+    model = timm.create_model("local-dir:model", pretrained=True).eval()
+    objective = load_objective(run)
+    pictures = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    seen = (pictures - objective.backbone.mean) / objective.backbone.std
+    assert torch.equal(model(seen), objective.predict(pictures))
+
+    before = {file: file.read_bytes() for file in (tmp_path / "model").iterdir()}
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    for out, form, why in [
+        ("model", "timm", "out=model is there already"),
+        ("file", "timm", "out=file is there already"),
+        ("new", "open_clip", "needs a text tower"),
+        ("new", "onxn", "format=onxn is not one of"),
+    ]:
+        code, _, error = catclip("export", f"model={run}", f"format={form}", f"out={out}")
+        assert (code, why in error) == (2, True), error
+    assert {file: file.read_bytes() for file in (tmp_path / "model").iterdir()} == before
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob(".*partial"))
+    assert catclip("export", f"model={run}", "format=timm", "out=empty", "weights=last")[0] == 0
+
+    code, _, error = catclip("export", f"model={tmp_path / 'empty'}", "format=timm")
+    assert (code, "is not a run folder" in error) == (2, True)
+    (file,) = run.glob("checkpoints/step-2/ema.safetensors")
+    file.write_bytes(file.read_bytes()[:-100])
+    code, _, error = catclip("export", f"model={run}", "format=timm")
+    assert (code, "ema.safetensors cannot be loaded" in error) == (2, True)
