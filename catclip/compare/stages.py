@@ -102,22 +102,28 @@ def staged_step(trainer: Trainer, batch: Batch, read: Read) -> dict[str, float]:
 
 
 def staged_operations(objective: Objective, batch: Batch) -> dict[str, float]:
-    """Floating-point operations of each stage: matrix products, convolutions and attention, as `StepFlops` has them.
+    """Floating-point operations of each stage: matrix products, convolutions and attention, on shapes alone.
+
+    They are those of `StepFlops` and the loss's, which is computed, of random outputs: it may ask what device it is on.
 
     Args:
-        objective: before it is compiled; it is left as it is.
+        objective: on the CPU, before it is compiled; it is left as it is.
         batch: of the loader.
     """
     shapes = on_meta(objective)
-    batch = {key: value.to("meta") if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+    there = {key: value.to("meta") if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         stages = Stages(lambda: float(counter.get_total_flops()))
         with stages.forward(shapes):
-            outputs = shapes.outputs(batch)
+            outputs = shapes.outputs(there)
+        with stages.stage("backward"):
+            torch.stack([each.float().sum() for each in outputs.values()]).sum().backward()
+        drawn = {name: torch.randn(each.shape).requires_grad_() for name, each in outputs.items()}
         with stages.stage("loss"):
-            loss = shapes.loss(outputs, batch)["loss"]
+            loss = objective.loss(drawn, batch)["loss"]
         with stages.stage("backward"):
             loss.backward()
+    objective.zero_grad(set_to_none=True)
     return stages.spent
 
 

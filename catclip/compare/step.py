@@ -65,12 +65,21 @@ def first_batches(config: PretrainConfig, count: int) -> tuple[Objective, list[B
     Raises:
         UserError: what the builders raise; a batch none of whose samples can be read.
     """
+    objective, batches = training_batches(config)
+    # The share of unreadable samples is not judged by so few: training does.
+    return objective, list(Loader(batches, 0, count, workers=0, max_bad=1.0))
+
+
+def training_batches(config: PretrainConfig) -> tuple[Objective, TrainingBatches]:
+    """A run's objective as it starts, and what makes the batches that it would be trained on, of one size of pictures.
+
+    Raises:
+        UserError: what the builders raise.
+    """
     pairs = Pairs(config.data.sources, config.data)
     objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
     stream = Stream(pairs.order(config.run.seed, config.data.shuffle), config.run.batch)
-    batches = TrainingBatches(pairs, [objective.targets], config.data, config.backbone.image_size, stream)
-    # The share of unreadable samples is not judged by so few: training does.
-    return objective, list(Loader(batches, 0, count, workers=0, max_bad=1.0))
+    return objective, TrainingBatches(pairs, [objective.targets], config.data, config.backbone.image_size, stream)
 
 
 def resident_bytes() -> int:
