@@ -49,6 +49,8 @@ PLUGINS = {
     "hydra/sweeper=search": ("optuna", "optuna_sweeper"),
 }
 
+_RANK_0_FIRST = 10.0  # seconds, on a busy machine too
+
 
 class StoppedEarlyError(Exception):
     """A run of a sweep was stopped by a signal in a process of its own."""
@@ -102,6 +104,9 @@ def _find_verb(arguments: list[str]) -> str:
 
 
 def _fail(message: str) -> NoReturn:
+    if os.environ.get("RANK", "0") != "0":
+        # Most errors are the same on all ranks: when rank 0 has said it, torchrun ends the others within this time.
+        time.sleep(_RANK_0_FIRST)
     print(f"catclip: {message}", file=sys.stderr)
     sys.exit(2)
 

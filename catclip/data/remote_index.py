@@ -1,9 +1,11 @@
 """The indexes of remote shards: those that lie beside them, or else made once and kept in the cache."""
 
 import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from catclip.captions.sources.files import open_raw
 from catclip.data.cache.shard_cache import ShardCache
@@ -24,7 +26,9 @@ def remote_index(address: str, cache: ShardCache) -> ShardIndex:
     index = _beside(address) or ShardIndex.scan(cache.local(address))
     with writing(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
-        index.save(kept)
+        own = kept.with_name(f"{kept.name}.{uuid4().hex}")  # several ranks may be at it
+        index.save(own)
+        os.replace(own, kept)
     return index
 
 

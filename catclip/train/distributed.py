@@ -4,6 +4,7 @@ Alone everything here is the identity: one process needs no group.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -16,10 +17,13 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from catclip.errors import UserError
+
 T = TypeVar("T")
 
 # The others wait for rank 0 while it evaluates.
 _PATIENCE = timedelta(hours=6)
+_MOMENT = 2.0  # seconds in which a rank that has failed says so
 
 
 def ranks() -> int:
@@ -37,6 +41,9 @@ def process_group() -> Iterator[None]:
     """Join the ranks that torchrun started with this one; without torchrun there is none to join.
 
     Small things go over the CPUs (gloo), so that nobody waits for a GPU; tensors on GPUs by nccl.
+
+    Raises:
+        UserError: another rank is gone. It is left time to say why, and for torchrun to end this one, first.
     """
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
@@ -45,9 +52,20 @@ def process_group() -> Iterator[None]:
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=_PATIENCE)
-    # Not after an error: the others may hang in what they wait for, and torchrun ends them when this rank is gone.
-    yield
+    # Not left after an error: the others may hang in what they wait for, and torchrun ends them when this rank is gone.
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_lost(error):
+            raise
+        time.sleep(_MOMENT)
+        raise UserError(f"Another rank is gone, which should have said why ({str(error).splitlines()[0]}).") from error
     dist.destroy_process_group()
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether it says that another rank has left; gloo has no error of its own."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def on_first(work: Callable[[], T]) -> T:
@@ -65,8 +83,16 @@ def on_first(work: Callable[[], T]) -> T:
     finally:
         dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
     if not said[1]:
+        time.sleep(_MOMENT)  # torchrun ends rank 0 as soon as this one is gone, and it is to say what failed
         raise SystemExit(2)
     return said[0]
+
+
+def kept_on_first(work: Callable[[], T]) -> T | None:
+    """As `on_first`, for a result that stays on rank 0; the others get None."""
+    kept: list[T] = []
+    on_first(lambda: kept.append(work()))
+    return kept[0] if kept else None
 
 
 def from_all(value: T) -> list[T]:

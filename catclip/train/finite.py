@@ -1,4 +1,7 @@
-"""Steps whose loss or gradient is not finite: found without waiting for the device at each step, and named."""
+"""Steps whose loss or gradient is not finite: found without waiting for the device at each step, and named.
+
+The figures are those of the global batch, so that all ranks find the same steps at the same time.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -7,6 +10,7 @@ import torch
 
 from catclip.errors import UserError
 from catclip.files import write_atomically
+from catclip.train.distributed import from_all, on_first
 from catclip.train.folder import RunFolder
 
 # The figures of a step that must be finite, and what they are.
@@ -65,11 +69,12 @@ class FiniteWatch:
     def _tell(self, step: _Step) -> None:
         values = {name: value.item() for name, value in step.values.items()}
         path = self.folder.path / f"nonfinite-step-{step.number}.json"
-        said = {"step": step.number, **{name: str(value) for name, value in values.items()}, "keys": step.keys}
-        write_atomically(path, json.dumps(said, indent=1))
+        keys = [key for each in from_all(step.keys) for key in each]
+        said = {"step": step.number, **{name: str(value) for name, value in values.items()}, "keys": keys}
+        on_first(lambda: write_atomically(path, json.dumps(said, indent=1)))
         if self.count > self.allowed:
             name = next(name for name, value in step.values.items() if not value.isfinite())
-            some = ", ".join(step.keys[:3]) + (" …" if len(step.keys) > 3 else "")
+            some = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
             others = f" Such steps are {self.count} now; run.skip_nonfinite={self.allowed}." if self.allowed else ""
             raise UserError(
                 f"{self.name}: the {_WHAT[name]} is {values[name]} at step {step.number}.{others} Its pictures "

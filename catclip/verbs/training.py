@@ -25,7 +25,7 @@ from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
 from catclip.train.checkpoint import list_checkpoints, step_of
 from catclip.train.compiling import wants_compile
-from catclip.train.distributed import on_first, rank, ranks
+from catclip.train.distributed import kept_on_first, on_first, rank, ranks
 from catclip.train.durations import Duration, Every, Length, in_steps, parse_duration, parse_interval, run_length
 from catclip.train.finite import FiniteWatch
 from catclip.train.fit import Plan, fit
@@ -134,8 +134,12 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
     built = build_evaluators(config, device)
     evaluations = [Evaluation(name, each, Every(interval, length)) for name, (each, interval) in built.items()]
     with ExitStack() as locks:
-        for folder in folders.values() if rank() == 0 else ():
-            locks.enter_context(locked(folder, "trains in"))
+
+        def lock() -> None:
+            for folder in folders.values():
+                locks.enter_context(locked(folder, "trains in"))
+
+        on_first(lock)
         runs = make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
         _fit(runs, pairs, order, config, length, sizes, label, decoder)
     return runs
@@ -163,7 +167,7 @@ def make_runs(
             micro_batch=setting.micro_batch, sharding=setting.sharding,
         )  # fmt: skip
         title = setting.name or name
-        tracker = Tracker(folder.path, each.track, title, start, asdict(each)) if rank() == 0 else None
+        tracker = kept_on_first(lambda: Tracker(folder.path, each.track, title, start, asdict(each)))  # noqa: B023
         finite = FiniteWatch(name, folder, setting.skip_nonfinite)
         run = Run(name, folder, trainer, tracker, evaluations, finite, utilization)
         run.resume(start)
