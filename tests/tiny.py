@@ -9,6 +9,7 @@ import torch
 
 from catclip.captions import SynsetExtractor
 from catclip.captions.counting.counter import count_files, make_vocabulary
+from catclip.captions.words import WordVocabulary, caption_words
 from catclip.config import BackboneConfig, DataConfig, OptimConfig, PretrainConfig, RunConfig, TrackConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
@@ -21,6 +22,7 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 OBJECTIVES = ("categorical", "contrastive")
+EVERY_OBJECTIVE = (*OBJECTIVES, "asymmetric", "superclass", "bag_of_words", "siglip", "hybrid")
 SIZE = 32
 OPTIONS: dict[str, Any] = {
     "patch_size": 8, "depth": 1, "embed_dim": 32, "num_heads": 2, "class_token": False, "global_pool": "avg"
@@ -55,10 +57,31 @@ def data_config(glyphs: Path, **changes: Any) -> DataConfig:
     return DataConfig(**(settings | changes))
 
 
+@cache
+def words_file(glyphs: Path) -> Path:
+    """Every word of the tiny data set's captions."""
+    path = glyphs.parent / f"{glyphs.name}-words.tsv"
+    if not path.exists():
+        pairs = Pairs(str(glyphs / "train-*.tar"), DataConfig(caption_key="json.captions", captions="all"))
+        words = sorted({word for captions in pairs.captions() for each in captions for word in caption_words(each)})
+        WordVocabulary(words, [1] * len(words), {"tau": "1"}).save(path)
+    return path
+
+
 def objective_config(objective: str, glyphs: Path) -> dict[str, Any]:
-    target = f"catclip.objectives.{objective}.{objective.capitalize()}"
-    own = {"vocabulary": str(vocabulary_file(glyphs)), "bias": "prior"} if objective == "categorical" else TEXT
-    return {"_target_": target, **own}
+    """One of `EVERY_OBJECTIVE`, as its YAML has it, with a text tower of the tiny size."""
+    synsets = {"vocabulary": str(vocabulary_file(glyphs)), "bias": "prior"}
+    subwords = {"vocabulary": None, "labels": "subword", "loss": "softmax", "bias": "zero"}
+    file, own = {
+        "categorical": ("categorical", synsets),
+        "asymmetric": ("categorical", synsets | {"loss": "asymmetric"}),
+        "superclass": ("categorical", subwords),
+        "bag_of_words": ("categorical", {"vocabulary": str(words_file(glyphs)), "labels": "word"}),
+        "contrastive": ("contrastive", TEXT),
+        "siglip": ("contrastive", TEXT | {"loss": "siglip"}),
+        "hybrid": ("hybrid", {"vocabulary": None, "categorical": subwords, "contrastive": TEXT}),
+    }[objective]
+    return {"_target_": f"catclip.objectives.{file}.{file.capitalize()}", **own}
 
 
 def run_config(**changes: Any) -> RunConfig:
