@@ -1,5 +1,6 @@
 """A comparison for people: the console table and the plot."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +19,81 @@ def _bytes(value: float) -> str:
     return f"{value / 2**30:.2f} GiB"
 
 
-ROWS = [
+_SHARE = "{:.3f}".format  # accuracies
+ROWS: list[tuple[str, str, Callable[[float], str]]] = [
     ("images a second", "images_per_second", "{:,.0f}".format),
     ("ms a step", "step_milliseconds", "{:,.1f}".format),
     ("peak memory of a step", "peak_memory_bytes", _bytes),
     ("parameters", "parameters", lambda value: f"{value / 1e6:.1f} M"),
     ("GFLOPs an image", "flops_per_image", lambda value: f"{value / 1e9:.2f}"),
-    ("held-out mAP", "map", "{:.3f}".format),
-    ("  of a random ranking", "map_prior", "{:.3f}".format),
-    ("  precision@1", "precision_at_1", "{:.3f}".format),
-    ("image→text recall@1", "image_to_text_recall_at_1", "{:.3f}".format),
-    ("  recall@10", "image_to_text_recall_at_10", "{:.3f}".format),
-    ("text→image recall@10", "text_to_image_recall_at_10", "{:.3f}".format),
-    ("probe accuracy", "probe_accuracy", "{:.3f}".format),
+    ("held-out mAP", "map", _SHARE),
+    ("  of a random ranking", "map_prior", _SHARE),
+    ("  precision@1", "precision_at_1", _SHARE),
+    ("image→text recall@1", "image_to_text_recall_at_1", _SHARE),
+    ("  recall@10", "image_to_text_recall_at_10", _SHARE),
+    ("text→image recall@10", "text_to_image_recall_at_10", _SHARE),
+    ("probe accuracy", "probe_accuracy", _SHARE),
+    ("zero-shot accuracy", "zeroshot_top_1", _SHARE),
+]
+_BUDGETS: list[tuple[str, str, Callable[[float], str]]] = [  # to the second's best
+    ("seconds", "  s to 2nd's best", "{:,.0f}".format),
+    ("samples", "  pictures to it", "{:,.0f}".format),
+    ("flops", "  TFLOPs to it", lambda value: f"{value / 1e12:,.1f}"),
 ]
 
 
-def table(results: dict[str, Any]) -> Table:
-    """The figures of `collect`, a column an objective; at most 80 wide for three."""
+def rows(results: dict[str, Any]) -> list[list[str]]:
+    """The figures of `collect` in words: a label, a cell an objective, and where there are several the ratio's.
+
+    A ratio that the seeds do not support is an empty cell.
+    """
     names = results["objectives"]
-    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    grid.add_column("", no_wrap=True)
-    for name in names:
-        grid.add_column(name, justify="right", overflow="fold")
-    if len(names) > 1:
-        grid.add_column("2nd ÷ 1st", justify="right")
+    several = len(names) > 1
+    found = []
     for label, key, show in ROWS:
         values = [results.get(f"{name}.{key}") for name in names]
         if any(value is not None for value in values):
             ratio = results.get(f"ratio.{key}")
             cells = ["" if value is None else show(value) for value in values]
-            grid.add_row(label, *cells, *([f"{ratio:.2f}×" if ratio else ""] if len(names) > 1 else []))
-    starts = [results.get(f"{name}.curve_probe_accuracy", [None])[0] for name in names]
+            cells = [cell + _around(results, f"{name}.{key}", show) for name, cell in zip(names, cells, strict=True)]
+            found.append([label, *cells, *([f"{ratio:.2f}×" if ratio else ""] if several else [])])
+            if key in ("probe_accuracy", "zeroshot_top_1"):
+                found += _beside(results, key)
+    return found
+
+
+def _around(results: dict[str, Any], key: str, show: Callable[[float], str]) -> str:
+    """The spread over seeds of an accuracy: speeds and sizes have theirs in compare.json."""
+    around = results.get(f"{key}.spread")
+    return "" if around is None or show is not _SHARE else f" ±{show(around)}"
+
+
+def _beside(results: dict[str, Any], key: str) -> list[list[str]]:
+    """What belongs to an accuracy: where it began, and what it takes to reach the second's best."""
+    names = results["objectives"]
+    several, found = len(names) > 1, []
+    starts = [results.get(f"{name}.curve_{key}", [None])[0] for name in names]
     if all(start is not None for start in starts):
-        grid.add_row("  untrained", *(f"{start:.3f}" for start in starts))
-    if ratio := results.get("ratio.seconds_to_probe_accuracy"):
-        grid.add_row("time to 2nd's best probe", *[""] * len(names), f"{ratio:.2f}×")
+        found.append(["  untrained", *(f"{start:.3f}" for start in starts), *([""] if several else [])])
+    for budget, label, show in _BUDGETS:
+        spent = [results.get(f"{name}.{budget}_to_{key}") for name in names]
+        ratio = results.get(f"ratio.{budget}_to_{key}")
+        if several and (ratio or any(value is not None for value in spent)):
+            cells = ["" if value is None else show(value) for value in spent]
+            found.append([label, *cells, f"{ratio:.2f}×" if ratio else ""])
+    return found
+
+
+def table(results: dict[str, Any]) -> Table:
+    """The `rows`; at most 80 wide for three objectives."""
+    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    grid.add_column("", no_wrap=True)
+    for name in results["objectives"]:
+        grid.add_column(name, justify="right", overflow="fold")
+    if len(results["objectives"]) > 1:
+        grid.add_column("2nd ÷ 1st", justify="right")
+    for row in rows(results):
+        grid.add_row(*row)
     return grid
 
 
@@ -74,6 +114,9 @@ def _plot_accuracy(axes: Axes, results: dict[str, Any], names: list[str]) -> Non
         if f"{name}.curve_probe_accuracy" in results:
             x, y = results[f"{name}.curve_probe_accuracy_seconds"], results[f"{name}.curve_probe_accuracy"]
             axes.plot(x, y, "o-", color=colour, label=name, markersize=4)
+            if around := results.get(f"{name}.curve_probe_accuracy.spread"):
+                low, high = ([m + sign * a for m, a in zip(y, around, strict=True)] for sign in (-1, 1))
+                axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.axhline(y[0], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
             drawn = True
     axes.set(xlabel="seconds of training", ylabel="linear probe accuracy", title="Accuracy against time")

@@ -8,9 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
+from catclip.compare.page import write_page
+from catclip.compare.plots import drawn, write_pngs
 from catclip.compare.report import plot, table
 from catclip.compare.results import collect
+from catclip.compare.sections_report import section_tables
 from catclip.compare.step import first_batches, peak_memory_bytes
+from catclip.compare.words import sentences
 from catclip.config import CompareConfig, PretrainConfig
 from catclip.environment import environment
 from catclip.errors import UserError
@@ -19,9 +23,14 @@ from catclip.train.checkpoint import list_checkpoints
 from catclip.train.flops import flops_per_image
 from catclip.train.folder import RunFolder
 from catclip.verbs.compare_runs import compare_runs
+from catclip.verbs.compare_sections import check_sections, measure_sections
 from catclip.verbs.training import check, pick_device, train
 
-WRITTEN = ("compare.", "summary.json")  # into a comparison's folder, beside its runs
+WRITTEN = (
+    "compare",
+    "summary.json",
+    ".",
+)  # beside the runs of a comparison over seeds, and what a kill left half written
 
 
 def run(config: CompareConfig) -> None:
@@ -48,23 +57,37 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
     assert config.run.out is not None
     out = Path(config.run.out)
     seeds = seed_folders(config)
+    check_sections(config)
     _check_begun(out, config)
-    if _is_done(out, list(seeds)):
-        for seed, folder in seeds.items():
+    sections, wanted = _sections_done(out), config.compare.sections
+    config = replace(config, compare=replace(config.compare, sections=list(dict.fromkeys([*sections, *wanted]))))
+    configs = {name: single(config, name) for name in config.objectives}
+    if _is_done(out, list(seeds)) and set(wanted) <= set(sections):
+        measure_sections(config, configs, out, console)  # refuses what was configured otherwise, as RunFolder
+        for seed, folder in seeds.items() if "learning" in sections else ():
             for name in config.objectives:
-                RunFolder(folder / name, single(config, name, seed))  # refuses what was configured otherwise
+                RunFolder(folder / name, single(config, name, seed))
         console.print(f"{out} is done already.", markup=False)
         results = json.loads((out / "compare.json").read_text())
     else:
-        configs = {name: single(config, name) for name in config.objectives}
         for each in configs.values():
             check(each)
-        costs = measure_costs(configs)
-        for seed, folder in seeds.items():
-            _train_pair(config, seed, folder, console)
-        results = collect({name: [folder / name for folder in seeds.values()] for name in configs}, costs)
+        measured = measure_sections(config, configs, out, console)
+        results: dict[str, Any] = {"objectives": list(configs)}
+        if "learning" in config.compare.sections:
+            costs = measure_costs(configs)
+            for seed, folder in seeds.items():
+                _train_pair(config, seed, folder, console)
+            results = collect({name: [folder / name for folder in seeds.values()] for name in configs}, costs)
+        results |= {"sections": config.compare.sections} | measured
         _write(out, results)
     return results
+
+
+def _sections_done(out: Path) -> list[str]:
+    """What a report that is there has: it stays there when another section is asked for."""
+    file = out / "summary.json"
+    return json.loads(file.read_text()).get("sections", ["learning"]) if file.exists() else []
 
 
 def _is_done(out: Path, seeds: list[int]) -> bool:
@@ -102,9 +125,14 @@ def _train_pair(config: CompareConfig, seed: int, folder: Path, console: Console
 
 
 def show(results: dict[str, Any], out: Path, console: Console) -> None:
-    """Print the table, and where the plot is."""
-    console.print(table(results))
-    console.print(f"Plot and figures: compare.png and compare.json in {out}", markup=False)
+    """Print the table, what it says in words, and where the page is."""
+    if "learning" in results.get("sections", ["learning"]):
+        console.print(table(results))
+    for grid in section_tables(results, results["objectives"]):
+        console.print(grid, "")
+    if len(results["objectives"]) > 1:
+        console.print("", *sentences(results), sep="\n", markup=False, highlight=False)
+    console.print(f"Page, plots and figures: compare.html, compare.png, compare.json in {out}", markup=False)
 
 
 def single(config: CompareConfig, name: str, seed: int | None = None) -> PretrainConfig:
@@ -142,7 +170,9 @@ def _check_pair(folder: Path, names: set[str]) -> None:
             f"{folder} holds a comparison of other objectives: it was {', '.join(sorted(begun))}, "
             f"is now {', '.join(sorted(names))}. Choose another run.out."
         )
-    if not begun and any(child.name not in names for child in folder.iterdir()):
+    ours = WRITTEN if (folder / "compare.json").exists() else ("compare",)
+    others = [child.name for child in folder.iterdir() if not child.name.startswith(ours)]
+    if not begun and not names.issuperset(others):
         raise UserError(f"{folder} is not empty and holds no comparison of these objectives: choose another run.out.")
 
 
@@ -160,7 +190,11 @@ def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, flo
 
 
 def _write(out: Path, results: dict[str, Any]) -> None:
+    around = environment()
     plot(results, out / "compare.png")
-    text = json.dumps(results | {"environment": environment()}, indent=1)
+    figures = drawn(results)
+    write_pngs(figures, out)
+    write_page(results, around, figures, out / "compare.html")
+    text = json.dumps(results | {"environment": around}, indent=1)
     write_atomically(out / "compare.json", text)
     write_atomically(out / "summary.json", text)

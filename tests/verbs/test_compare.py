@@ -12,7 +12,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import catclip.verbs.compare as module
-from catclip.config import CompareConfig
+from catclip.config import CompareConfig, MeasureConfig
 from catclip.errors import UserError
 from catclip.train import run as run_module
 from catclip.train.checkpoint import list_checkpoints
@@ -76,7 +76,10 @@ def losses(folder: Path) -> list[tuple[int, float, float]]:
 
 def test_what_a_comparison_leaves(done):
     out, results, said = done
-    assert {path.name for path in out.iterdir()} == {*OBJECTIVES, "compare.json", "compare.png", "summary.json"}
+    files = {"compare.json", "compare.png", "compare.html", "summary.json"}
+    assert files | {*OBJECTIVES} == {path.name for path in out.iterdir() if not path.name.startswith("compare-")}
+    plots = {path.stem for path in out.glob("compare-*.png")}
+    assert {"compare-probe-accuracy-seconds", "compare-probe-accuracy-flops", "compare-memory"} <= plots
     written = json.loads((out / "compare.json").read_text())
     assert written.pop("environment")["versions"]["torch"]
     assert written == json.loads(json.dumps(results))
@@ -123,6 +126,33 @@ def test_in_company_an_objective_trains_as_it_does_alone(glyphs, tmp_path, done,
     assert losses(tmp_path / name) == losses(done[0] / name)
     last = "checkpoints/step-6/last.safetensors"
     assert_same(load_file(tmp_path / name / last), load_file(done[0] / name / last))
+
+
+def test_every_seed_has_a_pair_of_runs_and_more_can_be_asked_for(glyphs, tmp_path, done, cheap, monkeypatch):
+    config = config_for(glyphs, tmp_path / "run")
+    config = replace(config, compare=MeasureConfig(seeds=[0]))
+    compare(config, quiet())
+    trained = []
+    monkeypatch.setattr(
+        module, "train", lambda configs, *args, **more: trained.append(configs) or train(configs, *args, **more)
+    )
+    results = compare(replace(config, compare=MeasureConfig(seeds=[0, 3])), quiet())
+    assert [each["categorical"].run.seed for each in trained] == [3]
+    assert results["seeds"] == [0, 3]
+    for name in OBJECTIVES:
+        assert losses(tmp_path / "run" / "seed-0" / name) == losses(done[0] / name)
+        assert losses(tmp_path / "run" / "seed-3" / name) != losses(done[0] / name)
+        ends = [json.loads((tmp_path / "run" / f"seed-{seed}" / name / "summary.json").read_text()) for seed in (0, 3)]
+        assert results[f"{name}.seconds"] == pytest.approx(sum(end["seconds"] for end in ends) / 2)
+    text = (tmp_path / "run" / "compare.html").read_text()
+    assert "2 seeds" in text
+
+
+@pytest.mark.parametrize("seeds", [[], [-1], [1, 1]])
+def test_seeds_that_are_none_are_refused(glyphs, tmp_path, seeds):
+    config = replace(config_for(glyphs, tmp_path / "run"), compare=MeasureConfig(seeds=seeds))
+    with pytest.raises(UserError, match=r"compare\.seeds="):
+        compare(config, quiet())
 
 
 def test_a_comparison_of_one_is_a_run(glyphs, tmp_path, done, cheap):

@@ -1,0 +1,119 @@
+"""What a comparison found, in sentences, made of its figures alone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from catclip.compare.over_seeds import WIDEST
+
+_LEARNED = {"probe_accuracy": "linear probe accuracy", "zeroshot_top_1": "zero-shot accuracy", "map": "held-out mAP"}
+_BUDGETS = {"seconds": "time", "samples": "pictures", "flops": "floating-point operations"}
+
+
+def sentences(results: dict[str, Any]) -> list[str]:
+    """Which objective wins where, and why, of the first two; what the figures do not say is said too."""
+    names = results["objectives"]
+    if len(names) < 2:
+        return [f"Only {names[0]} was measured: there is nothing to compare it with."]
+    first, second = names[:2]
+    said = [*_step(results, first, second), *_learning(results, first, second), *_scaling(results, first, second)]
+    return said or ["Nothing was measured of both."]
+
+
+def _step(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+    time, operations = _step_ratio(results, "milliseconds", first, second), results.get("ratio.flops_per_image")
+    if time is not None:
+        yield _than(f"A step of {second} takes", time, "as long as one of", first)
+        if operations is not None and time > operations > 1:
+            yield (
+                f"Counted in operations the two differ by {operations:.2f}×, which leaves {time / operations:.2f}× "
+                "to memory traffic, small operations and everything else."
+            )
+        elif operations is not None:
+            yield f"Counted in operations the two differ by {operations:.2f}×."
+    elif f"{first}.step_milliseconds" in results and f"{second}.step_milliseconds" in results:
+        yield "What was measured of the steps' times varies too much to give a ratio."
+    memory = _step_ratio(results, "peak_memory_bytes", first, second)
+    if memory is not None:
+        yield _than(f"At its peak a step of {second} takes", memory, "the memory of one of", first)
+
+
+def _step_ratio(results: dict[str, Any], figure: str, first: str, second: str) -> float | None:
+    """By the steps' own section where there is one, else as training had it."""
+    measured = f"step.ratio.{second}_to_{first}.{figure}"
+    if f"{measured}.low" in results:
+        return results.get(measured)
+    return results.get({"milliseconds": "ratio.step_milliseconds"}.get(figure, f"ratio.{figure}"))
+
+
+def _than(start: str, ratio: float, what: str, first: str) -> str:
+    return f"{start} {ratio:.2f}× {what} {first}."
+
+
+# ---- learning -------------------------------------------------------------------------------------------------------
+
+
+def _learning(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+    for figure, title in _LEARNED.items():
+        if any(f"{name}.{figure}" not in results for name in (first, second)):
+            continue
+        yield _reached(results, figure, title, first, second)
+        for budget, spent in _BUDGETS.items():
+            yield from _to_accuracy(results, figure, budget, spent, first, second)
+    if len(results.get("seeds", [])) == 1 and f"{first}.probe_accuracy" in results:
+        yield "This is one seed: how much the figures vary between seeds is not known."
+
+
+def _reached(results: dict[str, Any], figure: str, title: str, first: str, second: str) -> str:
+    ends = " and ".join(f"{name} {_with_spread(results, f'{name}.{figure}')}" for name in (first, second))
+    start = results.get(f"{first}.curve_{figure}", [None])[0]
+    before = f", from {start:.3f} untrained" if start is not None else ""
+    text = f"At the end {ends} of {title}{before}."
+    share = results.get(f"reached.{figure}")
+    if share is not None and share < 1:
+        count, seeds = round(share * len(results["seeds"])), len(results["seeds"])
+        text += (
+            f" {first.capitalize()} reached the best of {second} in {count} of {seeds} "
+            f"seed{'s' if seeds > 1 else ''}: there is no time-to-accuracy ratio."
+        )
+    return text
+
+
+def _with_spread(results: dict[str, Any], key: str) -> str:
+    around = results.get(f"{key}.spread")
+    return f"has {results[key]:.3f}" + (f" ± {around:.3f}" if around is not None else "")
+
+
+def _to_accuracy(
+    results: dict[str, Any], figure: str, budget: str, spent: str, first: str, second: str
+) -> Iterator[str]:
+    key = f"ratio.{budget}_to_{figure}"
+    low, high = results.get(f"{key}.low"), results.get(f"{key}.high")
+    if key in results:
+        ratio = results[key]
+        interval = f" ({low:.2f} to {high:.2f} over the seeds)" if low is not None and high is not None else ""
+        faster, slower, times = (first, second, ratio) if ratio >= 1 else (second, first, 1 / ratio)
+        if ratio < 1 and interval:
+            interval = f" ({1 / high:.2f} to {1 / low:.2f} over the seeds)"
+        yield f"To the best of {second}, {slower} needs {times:.2f}×{interval} the {spent} that {faster} needs."
+    elif low is not None and high is not None:
+        why = "on both sides of 1" if low <= 1 <= high else f"more than {WIDEST:g}-fold"
+        yield (
+            f"Of the {spent} to the best of {second} there is no ratio to give: "
+            f"the seeds leave {low:.2f}× to {high:.2f}×, which is {why}."
+        )
+
+
+# ---- scaling --------------------------------------------------------------------------------------------------------
+
+
+def _scaling(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+    if "scaling.gpus" not in results:
+        return
+    bytes_sent = [results[f"scaling.{name}.bytes_per_step"] for name in (first, second)]
+    yield (
+        f"On {results['scaling.measured_ranks'][-1]} ranks a step of {first} moves {bytes_sent[0] / 2**20:,.1f} MiB "
+        f"and one of {second} {bytes_sent[1] / 2**20:,.1f} MiB between them (measured)."
+    )
+    most = results["scaling.gpus"][-1]
+    rates = [results[f"scaling.{name}.predicted_images_per_second_at_{most}"] for name in (first, second)]
+    yield f"Prediction, not measured: at {most:,} ranks {first} would have {rates[0] / rates[1]:.2f}× the throughput."

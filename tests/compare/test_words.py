@@ -1,0 +1,72 @@
+import pytest
+
+from catclip.compare.words import sentences
+
+BASE = {
+    "objectives": ["a", "b"], "seeds": [0, 1, 2], "a.step_milliseconds": 10.0, "b.step_milliseconds": 16.0,
+    "a.probe_accuracy": 0.5, "b.probe_accuracy": 0.4, "a.probe_accuracy.spread": 0.01, "b.probe_accuracy.spread": 0.02,
+    "a.curve_probe_accuracy": [0.1, 0.5], "reached.probe_accuracy": 1.0,
+}  # fmt: skip
+
+
+def said(**more) -> str:
+    return " ".join(sentences(BASE | {key.replace("__", "."): value for key, value in more.items()}))
+
+
+def test_a_slower_step_is_divided_into_operations_and_the_rest():
+    text = said(ratio__step_milliseconds=1.6, ratio__flops_per_image=1.28)
+    assert "A step of b takes 1.60× as long as one of a." in text
+    assert "1.28×, which leaves 1.25×" in text
+
+
+def test_a_faster_step_is_not_explained_by_operations():
+    text = said(ratio__step_milliseconds=0.8, ratio__flops_per_image=1.28)
+    assert "differ by 1.28×." in text
+    assert "leaves" not in text
+
+
+def test_without_a_supported_ratio_none_is_told():
+    assert "varies too much to give a ratio" in said()
+
+
+def test_the_steps_section_overrules_what_training_had():
+    text = said(ratio__step_milliseconds=1.6, **{"step.ratio.b_to_a.milliseconds.low": 0.9})
+    assert "1.60×" not in text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "expected"),
+    [(2.0, 1.5, 2.5, "b needs 2.00× (1.50 to 2.50 over the seeds) the time that a needs"),
+     (0.5, 0.4, 0.8, "a needs 2.00× (1.25 to 2.50 over the seeds) the time that b needs")],
+)  # fmt: skip
+def test_who_is_faster_to_the_baselines_best(ratio, low, high, expected):
+    key = "ratio__seconds_to_probe_accuracy"
+    assert expected in said(**{key: ratio, f"{key}__low": low, f"{key}__high": high})
+
+
+@pytest.mark.parametrize(("low", "high", "why"), [(0.5, 3.0, "on both sides of 1"), (1.1, 3.0, "more than 2-fold")])
+def test_an_interval_too_wide_is_told_in_place_of_a_ratio(low, high, why):
+    key = "ratio__seconds_to_probe_accuracy"
+    text = said(**{f"{key}__low": low, f"{key}__high": high})
+    assert f"{low:.2f}× to {high:.2f}×, which is {why}" in text
+
+
+def test_seeds_that_never_get_there_are_counted():
+    assert "reached the best of b in 2 of 3 seeds: there is no time-to-accuracy ratio" in said(
+        reached__probe_accuracy=2 / 3
+    )
+
+
+def test_one_seed_is_owned_up_to():
+    assert "This is one seed" in said(seeds=[0])
+
+
+def test_predictions_are_called_so():
+    more = {f"scaling.{name}.{key}": value for name, value in (("a", 3.0), ("b", 2.0))
+            for key in ("bytes_per_step", "predicted_images_per_second_at_64")}  # fmt: skip
+    text = said(**more, **{"scaling.gpus": [64], "scaling.measured_ranks": [1, 2]})
+    assert "Prediction, not measured: at 64 ranks a would have 1.50×" in text
+
+
+def test_one_objective_has_nothing_beside_it():
+    assert sentences({"objectives": ["a"]}) == ["Only a was measured: there is nothing to compare it with."]
