@@ -35,8 +35,8 @@ def test_every_block_is_run_here():
 
 
 def test_labels_from_python(vocabulary):
-    names = run(BLOCKS[0], captions=CAPTIONS)
-    expected = re.search(r'extractor\("two dogs on a couch"\)  # (.*)', BLOCKS[0])
+    names = run(BLOCKS[1], captions=CAPTIONS)
+    expected = re.search(r'extractor\("two dogs on a couch"\)  # (.*)', BLOCKS[1])
     assert expected is not None
     assert SynsetExtractor()("two dogs on a couch") == eval(expected[1])
     assert list(names["vocabulary"]) == list(vocabulary)
@@ -46,7 +46,7 @@ def test_a_head_is_carried_over(vocabulary, glyphs, tmp_path):
     config = tiny.config("categorical", glyphs, steps=1)
     config.objective["vocabulary"] = "vocab.tsv"
     (trained,) = train({"run": config}, {"run": tmp_path / "runs" / "pretrain" / "…"}, "training")
-    names = run(BLOCKS[1])
+    names = run(BLOCKS[0])
     head = trained.trainer.evaluated().head
     for row, wnid in enumerate(names["wnids"]):
         assert names["head_weight"][row].equal(head.weight[vocabulary.index(wnid)])

@@ -14,7 +14,7 @@ from catclip.captions.clean import SENTENCE_BREAKS, clean, published_clean, publ
 from catclip.captions.columns.given import text_batches
 from catclip.captions.columns.labeller import ColumnLabeller, ColumnLabels
 from catclip.captions.lexicon import Lexicon, load_lexicon
-from catclip.captions.names import Names, begins_name
+from catclip.captions.names import NO_NAME, Names, begins_name, is_introduced, is_office
 from catclip.captions.senses import Reading, Senses
 from catclip.captions.taggers import (
     FUNCTION_WORDS,
@@ -207,9 +207,9 @@ class SynsetExtractor:
     def lower_but_names(self, tokens: list[str]) -> list[str]:
         """Lower-case the tokens, but keep names: runs of two or more capitalised words inside a sentence.
 
-        Elsewhere two words are a name where `begins_name` says so. A caption in which most words have a capital
-        is a headline, in which capitals say nothing. Units of measure that could be something else become one that
-        could not.
+        Elsewhere two words are a name where `begins_name` says so, and one where `is_introduced` or `is_office` does.
+        A caption in which most words have a capital is a headline, in which capitals say nothing. Units of measure
+        that could be something else become one that could not.
         """
         lower = [token.lower() for token in tokens]
         words = self._keep_names(tokens, lower)
@@ -219,22 +219,31 @@ class SynsetExtractor:
         words = list(lower)
         capital = [token != word for token, word in zip(tokens, words, strict=True)]
         capitals, letters = sum(capital), sum(word[0].isalpha() for word in words)
-        if capitals < 2:
+        if not capitals:
             return words
         first = [i == 0 or tokens[i - 1] in SENTENCE_BREAKS for i in range(len(tokens))]
         mostly_lower = 2 * (capitals - 2) <= letters - 2 and letters > 2
-        starts = [False] * len(tokens)
+        parts = [self.name_part(token) if is_one else NO_NAME for token, is_one in zip(tokens, capital, strict=True)]
+        starts, offices = [False] * len(tokens), [False] * len(tokens)
         for i in range(len(tokens) - 1):
             if capital[i] and capital[i + 1]:
-                part, after = self.name_part(tokens[i]), self.name_part(tokens[i + 1])
-                starts[i] = begins_name(part, after, first[i], mostly_lower)
-        capital = [is_one and (starts[i] or not first[i]) for i, is_one in enumerate(capital)]
+                alone = tokens[i + 1].istitle() and (i == 0 or not capital[i - 1])
+                offices[i] = is_office(parts[i], parts[i + 1], alone, mostly_lower)
+                starts[i] = not offices[i] and begins_name(parts[i], parts[i + 1], first[i], mostly_lower)
+        introduced = [is_introduced(tokens, i) for i in range(len(tokens))]
+        told = [is_one or (i > 0 and offices[i - 1]) for i, is_one in enumerate(introduced)]
+        capital = [
+            is_one and not offices[i] and (starts[i] or introduced[i] or not first[i])
+            for i, is_one in enumerate(capital)
+        ]
         for i in range(len(tokens)):
-            named = starts[i] or (i > 0 and starts[i - 1])
+            named = starts[i] or told[i] or (i > 0 and starts[i - 1])
             beside = (i > 0 and capital[i - 1]) or (i + 1 < len(tokens) and capital[i + 1])
             if capital[i] and tokens[i].istitle() and (named or (beside and 2 * capitals <= letters)):
                 words[i] = tokens[i]
         for i in range(1, len(tokens)):
+            if told[i] and tokens[i].isascii():
+                words[i] = tokens[i].upper()
             # Of a person nothing is read as a place, as Jordan may be. Capitals throughout say so to `read`.
             if self._is_person(tokens, words, lower, i):
                 words[i - 1 : i + 1] = [word.upper() for word in words[i - 1 : i + 1]]

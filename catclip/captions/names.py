@@ -1,12 +1,14 @@
-"""Names of people where capitals say little: where a sentence begins, and in headlines.
+"""Names of people where capitals say little: where a sentence begins, in headlines, and where a name is one word.
 
 WordNet's persons tell which words are given names (Michael, Mark) and which are surnames (Jordan, Bush).
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from catclip.captions.clean import SENTENCE_BREAKS
 from catclip.captions.lexicon import Lexicon
 from catclip.captions.taggers import FUNCTION_WORDS
 
@@ -22,6 +24,14 @@ def _words(text: str) -> frozenset[str]:
 
 _NO_GIVEN = _words("the first jean van")  # of few, and captions mostly use them for something else
 _TITLES = _words("sir dame president saint baron prince lord")  # of many, and words of their own
+# What somebody is, and called by: President Bush is a president, but no bush.
+_OFFICES = _words(
+    "president prince princess king queen pope emperor empress duke duchess captain senator governor mayor professor "
+    "doctor judge"
+)
+_FORMS_OF_ADDRESS = _words("Mr Mrs Ms Miss Dr Prof")
+# Words, as they are written, before a name: a man named Bill, Mr Bean.
+INTRODUCTIONS = _words("named called nicknamed") | _FORMS_OF_ADDRESS
 # Given names that are words too, of which WordNet has no bearer.
 _MORE_GIVEN = _words(
     "tiger rose daisy violet ruby amber crystal jade summer autumn april june joy hope faith dawn heather hazel holly "
@@ -38,15 +48,17 @@ class NamePart(NamedTuple):
         begins: it is sure, or no common word.
         given: it is a given name.
         surname: it can be one: a surname, or no common word.
+        office: it says what the person is whose name follows.
     """
 
     sure: bool
     begins: bool
     given: bool
     surname: bool
+    office: bool
 
 
-NO_NAME = NamePart(False, False, False, False)
+NO_NAME = NamePart(False, False, False, False, False)
 
 
 class Names:
@@ -61,13 +73,14 @@ class Names:
         given, surnames = self._persons
         is_given = word in given or word in _MORE_GIVEN
         if word in _FUNCTION_WORDS:
-            return NamePart(False, False, is_given, False)
+            return NamePart(False, False, is_given, False, False)
         uses = self._common_uses(word)
         is_mainly_name = given[word] >= _BEARERS and given[word] > (uses or 0) and word not in _TITLES
         is_sure = is_mainly_name or (is_given and uses is None and not self._is_place(word))
         begins = not (text.isupper() or "-" in word) and (uses is None or is_sure)
         surname = uses is None or word in surnames or word.removesuffix("s") in surnames
-        return NamePart(begins and is_sure, begins, is_given, surname)
+        office = word in _OFFICES and text.istitle()
+        return NamePart(begins and is_sure, begins, is_given, surname, office)
 
     def _is_place(self, word: str) -> bool:
         return any(self.lexicon.category(wnid) in _PLACES for wnid in self.lexicon.synsets(word))
@@ -110,3 +123,24 @@ def begins_name(first: NamePart, second: NamePart, is_start: bool, mostly_lower:
     if first.sure:
         return True
     return is_start and mostly_lower and (first.begins or (first.given and second.surname))
+
+
+def is_introduced(tokens: Sequence[str], place: int) -> bool:
+    """Whether a word is a name by the word before it: Bill in "a man named Bill", Bean in "Mr. Bean"."""
+    if not tokens[place].istitle() or not place:
+        return False
+    before = place - 1
+    if place > 1 and tokens[before] in SENTENCE_BREAKS and tokens[before - 1] in _FORMS_OF_ADDRESS:
+        before -= 1
+    return tokens[before] in INTRODUCTIONS
+
+
+def is_office(first: NamePart, second: NamePart, is_alone: bool, mostly_lower: bool) -> bool:
+    """Whether the first of two words with capitals is a person's office, the second its name: President Bush.
+
+    Args:
+        first, second: what they may be in a name.
+        is_alone: the word before has no capital; Stephen King is no king.
+        mostly_lower: of the caption's other words few have a capital.
+    """
+    return first.office and is_alone and mostly_lower and (second.given or second.surname)

@@ -15,9 +15,11 @@ from catclip.captions.columns.words import (
     FORM,
     FORMS,
     GIVEN,
+    INTRODUCES,
     LEAN,
     MEASURES,
     NOUN,
+    OFFICE,
     OTHERWISE,
     SURE_NAME,
     SURNAME,
@@ -78,13 +80,14 @@ class ColumnLabeller:
         flags = self._words.flags[ids]
         captions = _captions(tokens.offsets, len(ids))
         nouns = self._nouns(ids, flags, captions) if self._context else np.ones(len(ids), bool)
-        names = _names(flags, captions)
+        names, told = _names(flags, captions)
         units = self._units(ids, flags, captions)
         ids[units], flags[units], names[units] = UNIT_PLACE, self._words.flags[UNIT_PLACE], False
         labels = np.where(nouns, self._words.label[ids], np.int32(-1))
         named = np.flatnonzero(names & nouns)
         labels[named] = self._words.name_label[ids[named]]
         labels[_persons(flags, names)] = -1
+        labels[told] = -1
         starts, lengths, whole = self._phrases.find(ids, flags, captions.last, nouns, names)
         for step in range(int(lengths.max(initial=0))):
             labels[starts[lengths > step] + step] = -1
@@ -151,30 +154,54 @@ def _rounds(undecided: np.ndarray, first: np.ndarray) -> Iterator[np.ndarray]:
         now = now[~begins[now + 1]] + 1
 
 
-def _names(flags: np.ndarray, captions: _Captions) -> np.ndarray:
-    """Return bool [T]: the tokens that keep their capital; see `SynsetExtractor.lower_but_names`."""
+def _names(flags: np.ndarray, captions: _Captions) -> tuple[np.ndarray, np.ndarray]:
+    """Return which tokens keep their capital, bool [T], and the places of those that another word says are names.
+
+    See `SynsetExtractor.lower_but_names`.
+    """
+    introduced = _introduced(flags, captions)
     names = np.zeros(len(flags), bool)
+    names[introduced] = True
     places = np.flatnonzero((flags & CAPITAL) != 0)
     numbers = np.diff(np.searchsorted(places, captions.offsets))
     several = numbers > 1
     if not several.any():
-        return names
+        return names, introduced
     letters = _sums((flags & ALPHA) != 0, captions.offsets)
     at = np.repeat(np.arange(len(numbers)), numbers)
     places, at = places[several[at]], at[several[at]]
     sentence = (2 * numbers <= letters)[at]
     mostly_lower = ((2 * (numbers - 2) <= letters - 2) & (letters > 2))[at]
     own = flags[places]
+    after = np.append(own[1:], np.uint32(0))
     first = captions.first[places] | ((flags[places - 1] & BREAK) != 0)
     # Whether it stands right behind the capital before, in one caption: with another False at the end.
     behind = np.zeros(len(places) + 1, bool)
     behind[1:-1] = (np.diff(places) == 1) & (at[1:] == at[:-1])
-    starts = behind[1:] & _begin_names(own, np.append(own[1:], np.uint32(0)), first & mostly_lower)
-    beside = behind[1:] | (behind[:-1] & np.append(False, (starts | ~first)[:-1]))
+    offices = behind[1:] & ~behind[:-1] & mostly_lower & _are_offices(own, after)
+    starts = behind[1:] & ~offices & _begin_names(own, after, first & mostly_lower)
+    capital = ~offices & (starts | names[places] | ~first)
+    beside = behind[1:] | (behind[:-1] & np.append(False, capital[:-1]))
     second = behind[:-1] & np.append(False, starts[:-1])
-    kept = starts | second | (~first & beside & sentence)
+    held = np.append(False, offices[:-1])
+    kept = starts | second | held | (capital & beside & sentence)
     names[places[kept & ((own & TITLE) != 0)]] = True
-    return names
+    return names, np.concatenate([introduced, places[held]])
+
+
+def _introduced(flags: np.ndarray, captions: _Captions) -> np.ndarray:
+    """Return the places of the tokens of which `is_introduced` holds."""
+    before = np.flatnonzero((flags & INTRODUCES) != 0)
+    before = before[~captions.last[before]]
+    # A form of address, which has a capital, may end in a full stop.
+    stopped = before[((flags[before] & CAPITAL) != 0) & ((flags[before + 1] & BREAK) != 0)] + 1
+    places = np.concatenate([before, stopped[~captions.last[stopped]]]) + 1
+    return places[(flags[places] & TITLE) != 0]
+
+
+def _are_offices(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """`is_office` by the flags of two words, where what stands around them allows it."""
+    return ((first & OFFICE) != 0) & ((second & TITLE) != 0) & ((second & (GIVEN | SURNAME)) != 0)
 
 
 def _begin_names(first: np.ndarray, second: np.ndarray, could: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from catclip.captions.clean import SENTENCE_BREAKS
 from catclip.captions.columns.hashing import KeyTable, text_hashes
 from catclip.captions.columns.split import Tokens
-from catclip.captions.names import NO_NAME
+from catclip.captions.names import INTRODUCTIONS, NO_NAME
 from catclip.captions.taggers import EVIDENCE, FUNCTION_WORDS, LexiconTagger
 from catclip.captions.units import UNIT, UNITS
 
@@ -20,11 +20,12 @@ TAG = {letter: number for number, letter in enumerate(TAGS)}
 FORMS = ["", *EVIDENCE]  # 0: context decides nothing
 _FORM = {letter: number for number, letter in enumerate(FORMS)}
 
-# A token's flags: four numbers, each in five bits, and what else is true of it.
-LEAN, FORM, NOUN, OTHERWISE = 0, 5, 10, 15
-CAPITAL, TITLE, ALPHA, BREAK, ENDS_S, POSSESSIVE, STARTS, MEASURES, SURE_NAME, BEGINS_NAME, GIVEN, SURNAME = (
-    np.uint32(1 << bit) for bit in range(20, 32)
-)
+# A token's flags: three tags in five bits each, its form in three, and what else is true of it.
+LEAN, NOUN, OTHERWISE, FORM = 0, 5, 10, 15
+CAPITAL, TITLE, ALPHA, BREAK, ENDS_S, POSSESSIVE, STARTS, MEASURES = (np.uint32(1 << bit) for bit in range(18, 26))
+SURE_NAME, BEGINS_NAME, GIVEN, SURNAME, OFFICE, INTRODUCES = (np.uint32(1 << bit) for bit in range(26, 32))
+assert len(TAGS) <= 32
+assert len(FORMS) <= 8
 UNIT_PLACE = 0  # of the word as which units are read
 
 _MOST = 1 << 20  # words kept; a corpus has no end of new ones, most of them numbers, names and misspellings
@@ -32,7 +33,7 @@ _MOST = 1 << 20  # words kept; a corpus has no end of new ones, most of them num
 
 def number(flags: np.ndarray, which: int) -> np.ndarray:
     """Return one of the four numbers in the flags of tokens."""
-    return (flags >> np.uint32(which)) & np.uint32(31)
+    return (flags >> np.uint32(which)) & np.uint32(7 if which == FORM else 31)
 
 
 class WordTable:
@@ -116,6 +117,8 @@ class WordTable:
             (BEGINS_NAME, name.begins),
             (GIVEN, name.given),
             (SURNAME, name.surname),
+            (OFFICE, name.office),
+            (INTRODUCES, text in INTRODUCTIONS),
         )
         flags |= sum(int(mark) for mark, holds in marks if holds)
         name_label = extractor.word_id(text) if text != word and text.istitle() else -1

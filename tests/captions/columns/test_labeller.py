@@ -17,7 +17,7 @@ TEXT = """a the two of in 's . , - ! man men dog dogs hot ice cream creams cone 
 teddy bears cat cradle cats' lady in waiting merry go round wine glass glasses set ups up car goes red fox black
 Statue Of Liberty New York City Paris is are walks play playing run runs young stands light can can't us jack o lantern
 1 4 100 - five foot feet one four yard yards line meter pound pounds ounces knots bucks tall above few twenty-five
-tiger michael jordan smith rose will mark brown boston nfl LeBron
+tiger michael jordan smith rose will mark brown boston nfl LeBron Mr Mr Dr Miss named called president king queen
 """
 WORDS = TEXT.split()
 SENTENCES = st.lists(st.sampled_from(WORDS) | st.sampled_from(WORDS).map(str.title), max_size=14)
@@ -61,12 +61,12 @@ def test_slices_and_chunks(extractor: SynsetExtractor, captions: list[str], cut:
 
 @pytest.mark.parametrize("name", ["flickr30k", "cc3m_val"])
 def test_real_captions(extractor: SynsetExtractor, shared: Path, name: str):
-    captions = (shared / "data" / "text" / f"{name}.txt").read_text().splitlines()[::5]
+    captions = (shared / "data" / "text" / f"{name}.txt").read_text().splitlines()[::20]
     assert extractor.extract_many(captions) == one_by_one(extractor, captions)
 
 
 def test_every_multiword_and_its_plural_is_found_as_one_by_one(extractor: SynsetExtractor):
-    nouns = [joined.replace("_", " ") for joined in extractor.lexicon.multiwords][::7]
+    nouns = [joined.replace("_", " ") for joined in extractor.lexicon.multiwords][::20]
     captions = [
         f"a photo of {'two' if plural else 'a'} {noun}{plural}." for noun in nouns for plural in ("", "s", "es")
     ]
