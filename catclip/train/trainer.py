@@ -43,7 +43,7 @@ class Trainer:
         compile: compile the backbone, and a text tower, with torch.compile.
         seed: of whatever is random within a step (dropout, drop path).
         skip_nonfinite: a step whose loss or gradient is not finite changes nothing; each step waits for the device.
-        tf32: GPUs may multiply fp32 matrices in TF32.
+        tf32: GPUs may multiply and convolve in TF32 what is fp32.
         micro_batch: pictures of a rank that are computed at a time; None: its whole batch.
         sharding: how ranks share the model, `ddp` or `fsdp`.
 
@@ -75,6 +75,7 @@ class Trainer:
         if sharding == "fsdp" and precision == "fp16":
             raise UserError("run.sharding=fsdp trains in bf16 or fp32: give run.precision=bf16, or run.sharding=ddp.")
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32  # of convolutions: the pictures' patches
         self.objective = objective.to(device)
         self.config, self.steps, self.device, self.precision, self.seed = config, steps, device, precision, seed
         self.skip_nonfinite, self.micro_batch = skip_nonfinite, micro_batch

@@ -162,6 +162,14 @@ def test_dropout_depends_on_seed_and_step_alone(glyphs):
     assert trainer.step(batch)["loss"] != trainer.step(batch)["loss"]
 
 
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_is_for_matrices_and_convolutions(glyphs, tf32):
+    model, config, _ = prepared("categorical", glyphs)
+    Trainer(model, config.optim, STEPS, CPU, "fp32", tf32=tf32)
+    assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+    assert torch.backends.cudnn.allow_tf32 is tf32
+
+
 def test_unknown_choices_are_refused(glyphs):
     model, config, _ = prepared("categorical", glyphs)
     with pytest.raises(UserError, match=r"run\.precision=fp8 is not one of bf16, fp16, fp32"):
