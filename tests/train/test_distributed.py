@@ -52,35 +52,44 @@ def curve(objective: str, glyphs: Path, sharding: str = "ddp", micro: int | None
     return logged, None
 
 
-def assert_same_curve(found: list, expected: tuple) -> None:
+def assert_same_curve(found: list, expected: tuple, norms: float = 2e-5) -> None:
     (logged, weights), (expected_logged, expected_weights) = found[0], expected
     for other, _ in found:
         assert other == logged
-    torch.testing.assert_close(torch.tensor(logged), torch.tensor(expected_logged), rtol=2e-5, atol=1e-6)
+    for values, others, rtol in zip(
+        zip(*logged, strict=True), zip(*expected_logged, strict=True), (2e-5, norms), strict=True
+    ):
+        torch.testing.assert_close(torch.tensor(values), torch.tensor(others), rtol=rtol, atol=1e-6)
     for kind in expected_weights:
         differences = [(weights[kind][name] - value).abs().flatten() for name, value in expected_weights[kind].items()]
         # AdamW moves a weight by the learning rate however small its gradient is, and rounding may turn that one.
         assert (torch.cat(differences) < 1e-5).float().mean() > 0.99, kind
 
 
-def curves(glyphs: Path, sharding: str) -> list:
-    return [curve(objective, glyphs, sharding) for objective in tiny.OBJECTIVES]
+def curves(glyphs: Path, sharding: str, micro: int | None = None, uneven: bool = False) -> list:
+    return [curve(objective, glyphs, sharding, micro, uneven) for objective in tiny.EVERY_OBJECTIVE]
+
+
+def assert_same_curves(found: list, expected: list) -> None:
+    for index, (name, each) in enumerate(zip(tiny.EVERY_OBJECTIVE, expected, strict=True)):
+        # torch sums the squares of a head of 49,406 subwords in float32, and in pieces it does so more exactly.
+        norms = 1e-3 if name in ("superclass", "hybrid") else 2e-5
+        assert_same_curve([curves[index] for curves in found], each, norms)
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
 def test_two_ranks_train_as_one_does(glyphs, sharding):
     tiny.vocabulary_file(glyphs)
-    found = on_ranks(2, curves, glyphs, sharding)
-    for index, expected in enumerate(curves(glyphs, sharding)):
-        assert_same_curve([each[index] for each in found], expected)
+    tiny.words_file(glyphs)
+    assert_same_curves(on_ranks(2, curves, glyphs, sharding), curves(glyphs, sharding))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
-@pytest.mark.parametrize("objective", tiny.OBJECTIVES)
-def test_four_uneven_ranks_in_parts_train_as_one_does(glyphs, objective, sharding):
+def test_four_uneven_ranks_in_parts_train_as_one_does(glyphs, sharding):
     tiny.vocabulary_file(glyphs)
-    assert_same_curve(on_ranks(4, curve, objective, glyphs, sharding, 2, True), curve(objective, glyphs))
+    tiny.words_file(glyphs)
+    assert_same_curves(on_ranks(4, curves, glyphs, sharding, 2, True), curves(glyphs, sharding))
 
 
 def test_uneven_ranks_in_parts_train_as_one_does(glyphs):
