@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import bootstrap
 
 WIDEST = 0.2  # of the ratio, to either side
-SUPPORTED, EQUAL, UNCLEAR = "supported", "no difference found", "spread too wide"
+SUPPORTED, EQUAL, UNCLEAR, FEW = "supported", "no difference found", "spread too wide", "too few rounds"
 _RESAMPLES = 2000
 
 
@@ -23,8 +23,11 @@ def ratio_figures(name: str, above: Sequence[float], below: Sequence[float]) -> 
         above, below: positive; the value of each round, of the same rounds.
 
     Returns:
-        `<name>`, only if supported; `<name>.low` and `<name>.high`, the interval; `<name>.verdict`.
+        `<name>`, only if supported; `<name>.low` and `<name>.high`, the interval, of two rounds or more;
+        `<name>.verdict`.
     """
+    if len(above) < 2:
+        return {f"{name}.verdict": FEW}
     low, high = interval(above, below)
     ratio = float(np.median(above) / np.median(below))
     verdict = SUPPORTED
@@ -37,10 +40,8 @@ def ratio_figures(name: str, above: Sequence[float], below: Sequence[float]) -> 
 
 
 def interval(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
-    """Return between which values 95 % of the resampled ratios lie; of one round nothing is known: 0 and infinity."""
-    assert len(above) == len(below) >= 1
-    if len(above) == 1:
-        return 0.0, float("inf")
+    """Return between which values 95 % of the resampled ratios lie; of two rounds or more."""
+    assert len(above) == len(below) >= 2
     found = bootstrap(
         (np.asarray(above), np.asarray(below)), _ratio, paired=True, vectorized=True, n_resamples=_RESAMPLES,
         method="percentile", rng=np.random.default_rng(0),
@@ -62,7 +63,7 @@ def ratio_text(results: dict[str, Any], name: str) -> str:
     """Return a ratio for people: `1.52×`, or why there is none."""
     if name in results:
         return f"{results[name]:.2f}×"
-    low, high = results[f"{name}.low"], results[f"{name}.high"]
-    if not np.isfinite(high):
-        return "too few rounds"
-    return f"{results[f'{name}.verdict']} ({low:.2f}–{high:.2f}×)"
+    verdict = results[f"{name}.verdict"]
+    if verdict == FEW:
+        return FEW
+    return f"{verdict} ({results[f'{name}.low']:.2f}–{results[f'{name}.high']:.2f}×)"

@@ -73,7 +73,7 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
         for each in configs.values():
             check(each)
         measured = measure_sections(config, configs, out, console)
-        results: dict[str, Any] = {"objectives": list(configs)}
+        results = {"objectives": list(configs)}
         if "learning" in config.compare.sections:
             costs = measure_costs(configs)
             for seed, folder in seeds.items():

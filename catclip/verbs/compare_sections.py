@@ -1,0 +1,95 @@
+"""The sections of `catclip compare` that train nothing to its end: step, batch, sensitivity."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from catclip.compare.best_batch import batch_figures
+from catclip.compare.parts import step_figures
+from catclip.compare.peers import labeller_figures
+from catclip.compare.sensitivity import sensitivity_figures
+from catclip.config import CompareConfig, MeasureConfig, PretrainConfig
+from catclip.data.pairs import Pairs
+from catclip.environment import environment
+from catclip.errors import UserError, check_choice
+from catclip.files import write_atomically
+from catclip.train.memory import memory_errors
+from catclip.train.trainer import PRECISIONS
+from catclip.verbs.training import pick_device
+
+Section = Callable[[Mapping[str, PretrainConfig], torch.device, MeasureConfig], dict[str, Any]]
+SECTIONS = ("step", "batch", "scaling", "learning", "sensitivity")
+
+
+def check_sections(config: CompareConfig) -> None:
+    """Raise `UserError` for sections and settings that there are not, before anything is measured."""
+    wanted = config.compare
+    if not wanted.sections:
+        raise UserError(f"compare.sections is empty: give some of {', '.join(SECTIONS)}.")
+    for name in wanted.sections:
+        check_choice("compare.sections", name, SECTIONS)
+    for precision in wanted.sensitivity.precision:
+        check_choice("compare.sensitivity.precision", precision, PRECISIONS)
+    least = [("rounds", wanted.rounds), ("steps", wanted.steps), ("sensitivity.rounds", wanted.sensitivity.rounds)]
+    for key, value in least:
+        if value < 1:
+            raise UserError(f"compare.{key}={value} must be at least 1.")
+    if config.data.sizes is not None and {"step", "batch", "sensitivity"} & set(wanted.sections):
+        raise UserError(
+            "compare.sections step, batch and sensitivity measure pictures of one size: give data.sizes=null and "
+            "backbone.image_size, or compare.sections=[learning]."
+        )
+
+
+def measure_sections(
+    config: CompareConfig, configs: Mapping[str, PretrainConfig], out: Path, console: Console
+) -> dict[str, Any]:
+    """Measure those of `compare.sections` that are this module's; what has been measured is read from `out`.
+
+    Args:
+        config: of the comparison.
+        configs: by the objective's name.
+        out: the comparison's folder, which keeps `compare.<section>.json`.
+        console: where to say what is going on.
+
+    Raises:
+        UserError: a section was measured with another configuration; what measuring raises.
+    """
+    sections: dict[str, Section] = {"step": _step, "batch": batch_figures, "sensitivity": sensitivity_figures}
+    device = pick_device(config.run.device)
+    results: dict[str, Any] = {}
+    for name in config.compare.sections:
+        if name not in sections:
+            continue
+        file, made_with = out / f"compare.{name}.json", _settings(config)
+        if file.exists():
+            stored = json.loads(file.read_text())
+            if stored["settings"] != made_with:
+                raise UserError(f"{file} was measured with another configuration: choose another run.out.")
+        else:
+            first = next(iter(configs.values()))
+            with console.status(f"measuring: {name}"), memory_errors(first, device):
+                stored = {"settings": made_with, "figures": sections[name](configs, device, config.compare)}
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps(stored | {"environment": environment()}, indent=1))
+        results |= stored["figures"]
+    return results
+
+
+def _step(configs: Mapping[str, PretrainConfig], device: torch.device, measure: MeasureConfig) -> dict[str, Any]:
+    figures = step_figures(configs, device, measure)
+    data = next(iter(configs.values())).data
+    return figures | (labeller_figures(Pairs(data.sources, data), measure.rounds) if measure.peers else {})
+
+
+def _settings(config: CompareConfig) -> dict[str, Any]:
+    """What the figures depend on, as JSON has it."""
+    measure = {key: value for key, value in asdict(config.compare).items() if key not in ("sections", "seeds")}
+    run = {key: getattr(config.run, key) for key in ("batch", "precision", "tf32", "micro_batch", "compile", "device")}
+    groups = {key: asdict(getattr(config, key)) for key in ("data", "backbone", "optim")}
+    return json.loads(json.dumps({**groups, "objectives": config.objectives, "run": run, "compare": measure}))
