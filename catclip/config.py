@@ -234,9 +234,25 @@ class LabelledConfig:
 
 
 @dataclass
+class SgdProbeConfig:
+    """CatLIP's linear probe."""
+
+    epochs: int = 30
+    lr: float = 3e-5
+    min_lr: float = 1e-6
+    batch: int = 256
+
+
+@dataclass
 class ProbeConfig:
     model: str = MISSING  # a run folder
     data: Any = field(default_factory=LabelledConfig)  # or a folder with train/ and test/, as data.folder
+    method: str = "lbfgs"  # lbfgs, regularisation chosen on validation pictures | sgd | knn | few_shot
+    sgd: SgdProbeConfig = field(default_factory=SgdProbeConfig)
+    neighbours: int = 20  # of knn
+    shots: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16])  # of few_shot: pictures a class
+    draws: int = 5  # of few_shot, for each of them
+    seed: int = 0  # of sgd and few_shot
     weights: str = "ema"  # ema | last
     out: str | None = None  # default: <model>/probe.json
     device: str = "auto"

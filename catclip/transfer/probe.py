@@ -74,6 +74,12 @@ def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.n
     return ProbeResult(accuracy, validation[strength], strength, int(y.max()) + 1, len(y), len(test[1]))
 
 
+def check_counts(train: LabelledImages) -> None:
+    """Raise `UserError` unless there are two pictures of each class, one of which can be held back."""
+    if few := [name for name, count in zip(train.classes, train.counts(), strict=True) if count < 2]:
+        raise UserError(f"{train.source}: a probe needs two pictures of each class; not so {', '.join(few[:8])}.")
+
+
 def check_finite(*features: np.ndarray) -> None:
     """Raise `UserError` unless all features are finite numbers."""
     if not all(np.isfinite(each).all() for each in features):
@@ -95,8 +101,7 @@ def probe(objective: Objective, data: str | Path | Splits, device: torch.device,
     """
     train, test = data if isinstance(data, Splits) else open_splits(data)
     assert not train.multilabel, "pictures that show any number of classes are for `probe_multilabel`"
-    if few := [name for name, count in zip(train.classes, train.counts(), strict=True) if count < 2]:
-        raise UserError(f"{train.source}: a probe needs two pictures of each class; not so {', '.join(few[:8])}.")
+    check_counts(train)
     size = objective.backbone.image_size
     features = [extract_features(objective.embed, images, size, device, workers) for images in (train, test)]
     return fit_probe((features[0], train.label_ids), (features[1], test.label_ids))

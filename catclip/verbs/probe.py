@@ -1,39 +1,113 @@
 """`catclip probe`: how good are a run's frozen features?"""
 
 import json
+import statistics
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from catclip.config import LabelledConfig, ProbeConfig
-from catclip.data.labelled import open_splits
-from catclip.errors import UserError
-from catclip.files import write_atomically
+from catclip.data.labelled import Splits, open_splits
+from catclip.errors import UserError, check_choice
+from catclip.evaluate.zeroshot import Scores, figures
+from catclip.files import write_atomically, writing
 from catclip.train.folder import load_objective
-from catclip.transfer.multilabel_probe import MultilabelProbeResult, probe_multilabel
-from catclip.transfer.probe import ProbeResult, probe
+from catclip.transfer.features import FeatureCache
+from catclip.transfer.few_shot import few_shot
+from catclip.transfer.knn import knn_scores
+from catclip.transfer.multilabel_probe import fit_multilabel_probe
+from catclip.transfer.probe import check_counts, fit_probe
+from catclip.transfer.sgd_probe import sgd_scores
+from catclip.verbs.limits import check_at_least
 from catclip.verbs.training import pick_device
+
+METHODS = ("lbfgs", "sgd", "knn", "few_shot")
+_TITLES = {"lbfgs": "Linear probe", "sgd": "Linear probe by SGD", "knn": "Nearest neighbours", "few_shot": "Few-shot"}
 
 
 def run(config: ProbeConfig) -> None:
-    """Probe a run and write `probe.json`."""
-    console, device = Console(), pick_device(config.device, "device")
-    if config.workers < 0:
-        raise UserError(f"workers={config.workers} must be at least 0.")
+    """Probe a run and write `probe.json`, or of another method `probe_<method>.json`."""
+    console, device = Console(highlight=False), pick_device(config.device, "device")
+    _check(config)
     objective = load_objective(Path(config.model), config.weights, device)
     with console.status("reading labels"):
         splits = open_splits(config.data)
-    result: ProbeResult | MultilabelProbeResult
+        if config.method == "lbfgs" and not splits.train.multilabel:
+            check_counts(splits.train)
+    cache = FeatureCache(Path(config.model) / "features", objective, device, config.workers)
     with console.status("extracting features"):
-        fit = probe_multilabel if splits.train.multilabel else probe
-        result = fit(objective, splits, device, workers=config.workers)
-    out = Path(config.out) if config.out else Path(config.model) / "probe.json"
-    settings = {"model": config.model, **_data_keys(config.data), "weights": config.weights}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, json.dumps(settings | asdict(result), indent=1))
-    console.print(f"Linear probe: {_describe(result)} {out}", highlight=False)
+        train, test = cache(splits.train), cache(splits.test)
+    with console.status("fitting"):
+        results = _probe(config, splits, train, test)
+    own = "" if config.method == "lbfgs" else f"_{config.method}"
+    out = Path(config.out) if config.out else Path(config.model) / f"probe{own}.json"
+    settings = {"model": config.model, **_data_keys(config.data), "weights": config.weights, "method": config.method}
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, json.dumps(settings | results, indent=1))
+    console.print(f"{_TITLES[config.method]}: {_describe(config.method, results)} {out}")
+
+
+def _check(config: ProbeConfig) -> None:
+    check_choice("method", config.method, METHODS)
+    sgd = config.sgd
+    limits: dict[str, tuple[int | None, int]] = {
+        "workers": (config.workers, 0), "sgd.epochs": (sgd.epochs, 1), "sgd.batch": (sgd.batch, 1),
+        "neighbours": (config.neighbours, 1), "draws": (config.draws, 1), "seed": (config.seed, 0),
+    }  # fmt: skip
+    check_at_least(limits)
+    if not config.shots or min(config.shots) < 1:
+        raise UserError(f"shots={config.shots}: give numbers of pictures a class, as [1,2,4].")
+    if sgd.lr <= 0 or sgd.min_lr < 0:
+        raise UserError(f"sgd.lr={sgd.lr} must be above 0 and sgd.min_lr={sgd.min_lr} at least 0.")
+
+
+def _probe(config: ProbeConfig, splits: Splits, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+    """What there is to say of features of training and test pictures, in flat keys."""
+    multilabel, truth, expected = splits.train.multilabel, splits.train.multi_hot(), splits.test.multi_hot()
+    if config.method == "lbfgs":
+        if multilabel:
+            return asdict(fit_multilabel_probe((train, truth), (test, expected)))
+        return asdict(fit_probe((train, splits.train.label_ids), (test, splits.test.label_ids)))
+    if multilabel and not expected.any():
+        raise UserError(f"{splits.test.source}: none of the test pictures shows a class.")
+    common = {"classes": truth.shape[1], "train_images": len(train), "test_images": len(test)}
+    if config.method == "few_shot":
+        return common | _few_shot(config, train, truth, test, expected, multilabel)
+    if config.method == "knn":
+        scores = knn_scores(train, truth, test, config.neighbours)
+        return common | {"neighbours": config.neighbours} | dict(_measured(scores, expected, multilabel))
+    scores = sgd_scores(train, truth, test, multilabel, config.sgd, config.seed)
+    settings = {f"sgd.{key}": value for key, value in asdict(config.sgd).items()} | {"seed": config.seed}
+    return common | settings | dict(_measured(scores, expected, multilabel))
+
+
+def _few_shot(
+    config: ProbeConfig, train: np.ndarray, truth: np.ndarray, test: np.ndarray, expected: np.ndarray, multilabel: bool
+) -> dict[str, Any]:
+    """The mean over draws, and their standard deviation, for each number of pictures a class."""
+    name = "map" if multilabel else "accuracy"
+    values: dict[int, list[float]] = {}
+    for draw in few_shot(train, truth, test, multilabel, config.shots, config.draws, config.seed):
+        values.setdefault(draw.shots, []).append(dict(_measured(draw.scores, expected, multilabel))[name])
+    if not values:
+        raise UserError(
+            f"shots={config.shots}: a class has {truth.sum(axis=0).min()} training pictures. Give smaller numbers."
+        )
+    results: dict[str, Any] = {"draws": config.draws, "seed": config.seed, "shots": list(values)}
+    for shots, each in values.items():
+        results[f"{name}_{shots}"] = statistics.fmean(each)
+        results[f"{name}_{shots}.spread"] = statistics.stdev(each) if len(each) > 1 else None
+    return results
+
+
+def _measured(scores: np.ndarray, truth: np.ndarray, multilabel: bool) -> Iterator[tuple[str, float]]:
+    for name, value in figures(Scores(scores, truth), multilabel):
+        yield ("accuracy" if name == "top_1" else name), value
 
 
 def _data_keys(data: str | LabelledConfig) -> dict[str, Any]:
@@ -43,14 +117,24 @@ def _data_keys(data: str | LabelledConfig) -> dict[str, Any]:
     return {f"data.{key}": value for key, value in asdict(data).items() if value is not None}
 
 
-def _describe(result: ProbeResult | MultilabelProbeResult) -> str:
-    learned = f"{result.train_images:,} training pictures, C = {result.strength:g}"
-    if isinstance(result, ProbeResult):
+def _describe(method: str, results: dict[str, Any]) -> str:
+    if method == "few_shot":
+        name = "map" if f"map_{results['shots'][0]}" in results else "accuracy"
+        each = [f"{shots}: [bold]{results[f'{name}_{shots}']:.3f}[/]" for shots in results["shots"]]
+        spreads = [results[f"{name}_{shots}.spread"] for shots in results["shots"]]
+        shown = [text + (f" ±{one:.3f}" if one is not None else "") for text, one in zip(each, spreads, strict=True)]
+        title = "mAP" if name == "map" else "share right"
+        return f"{title} by pictures a class, mean of {results['draws']} draws: {', '.join(shown)}."
+    learned = f"{results['train_images']:,} training pictures"
+    if method == "lbfgs":
+        learned += f", C = {results['strength']:g}"
+    if "accuracy" in results:
         return (
-            f"[bold]{result.accuracy:.3f}[/] of {result.test_images:,} test pictures right "
-            f"({result.classes} classes, {learned})."
+            f"[bold]{results['accuracy']:.3f}[/] of {results['test_images']:,} test pictures right "
+            f"({results['classes']} classes, {learned})."
         )
+    occurring = results.get("classes_evaluated", results.get("labels_evaluated"))
     return (
-        f"mAP [bold]{result.map:.3f}[/] on {result.test_images:,} test pictures "
-        f"({result.classes_evaluated} of {result.classes} classes occur there, {learned})."
+        f"mAP [bold]{results['map']:.3f}[/] on {results['test_images']:,} test pictures "
+        f"({occurring} of {results['classes']} classes occur there, {learned})."
     )

@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torchmetrics.classification import MultilabelAveragePrecision
 
 from catclip import cli
-from catclip.config import LabelledConfig, ProbeConfig
+from catclip.config import LabelledConfig, ProbeConfig, SgdProbeConfig
 from catclip.errors import UserError
 from catclip.verbs import probe
 from catclip.verbs.training import train
@@ -89,7 +91,7 @@ def test_pictures_of_any_number_of_classes(trained, glyphs, shared, tmp_path, ca
         (["data=nowhere"], "No folder nowhere/train."),
         ([], "Give labelled pictures as data=FOLDER"),
         (["data.train=a-{0..1}.tar"], "Give labelled pictures as data=FOLDER"),
-        (["data.train=a-{0..1}.tar", "data.test=[b.csv]"], "No file matches a-0.tar."),
+        (["data.train=a-{0..1}.tar", "data.test=[b.csv]"], "No file matches a-"),
         (["data.trian=a"], "There is no key 'data.trian'."),
         (["data.folder=x", "data.delimiter=','"], "No folder x/train."),
     ],
@@ -111,6 +113,54 @@ def test_wrong_input(glyphs, trained, tmp_path):
         ({"device": "gpu"}, "device=gpu is no device"),
         ({"workers": -1}, "workers=-1 must be at least 0"),
         ({"weights": "best"}, "weights=best is not one of ema, last"),
+        ({"method": "lbfg"}, "method=lbfg is not one of lbfgs, sgd"),
+        ({"shots": [0]}, "shots=.* give numbers"),
+        ({"neighbours": 0}, "neighbours=0 must be at least 1"),
+        ({"sgd": SgdProbeConfig(lr=0.0)}, "sgd.lr=0.0 must be above 0"),
     ):
         with pytest.raises(UserError, match=said):
             probe.run(replace(config(trained[0], glyphs), **changes))
+
+
+@pytest.mark.parametrize("method", ["sgd", "knn"])
+def test_other_methods_on_the_same_features(glyphs, trained, tmp_path, capsys, method):
+    shutil.copytree(trained[0], tmp_path / "run", ignore=shutil.ignore_patterns("features"))
+    probe.run(config(tmp_path / "run", glyphs, method=method))
+    written = json.loads((tmp_path / "run" / f"probe_{method}.json").read_text())
+    assert written["method"] == method
+    assert 0 <= written["accuracy"] <= written["top_5"] <= 1
+    assert f"{written['accuracy']:.3f} of 131 test pictures right" in capsys.readouterr().out
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "features").iterdir()}
+    assert len(kept) == 2
+    probe.run(config(tmp_path / "run", glyphs))
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "features").iterdir()} == kept
+
+
+def test_few_shot_has_means_and_spreads_of_what_there_are_pictures_for(glyphs, trained, tmp_path, capsys):
+    probe.run(config(trained[0], glyphs, method="few_shot", draws=2, out=str(tmp_path / "few.json")))
+    written = json.loads((tmp_path / "few.json").read_text())
+    assert written["shots"] == [1, 2]  # the probe set has two pictures a class
+    assert 0 <= written["accuracy_2"] <= 1
+    assert written["accuracy_2.spread"] == 0  # there is but one choice of two
+    assert "accuracy_4" not in written
+    assert f"2: {written['accuracy_2']:.3f} ±0.000" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UserError, match="a class has 2 training pictures"):
+        probe.run(config(trained[0], glyphs, method="few_shot", shots=[3]))
+
+
+@pytest.mark.parametrize("method", ["sgd", "knn", "few_shot"])
+def test_map_of_other_methods_is_torchmetrics(trained, glyphs, shared, tmp_path, method, monkeypatch):
+    coco = shared / "data" / "coco-mini" / "annotations"
+    data = LabelledConfig(train=str(coco / "instances_train2017.json"), test=str(coco / "instances_val2017.json"))
+    found = []
+    figures = probe.figures
+    monkeypatch.setattr(probe, "figures", lambda scores, several: (found.append(scores), figures(scores, several))[1])
+    out = tmp_path / "probe.json"
+    probe.run(config(trained[0], glyphs, data=data, method=method, shots=[2], draws=1, out=str(out)))
+    written = json.loads(out.read_text())
+    (scores, truth) = found[0]
+    occurring = truth.any(axis=0)
+    metric = MultilabelAveragePrecision(int(occurring.sum()), average="macro", thresholds=None)
+    likely = torch.from_numpy(scores[:, occurring]).double()
+    expected = metric(likely if method == "knn" else likely.sigmoid(), torch.from_numpy(truth[:, occurring]).long())
+    assert written["map_2" if method == "few_shot" else "map"] == pytest.approx(expected.item(), abs=1e-5)

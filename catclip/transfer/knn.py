@@ -1,0 +1,29 @@
+"""The nearest neighbours' classes: a probe that learns nothing."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+TEMPERATURE = 0.07  # Wu et al., arXiv 1805.01978, section 3.4
+_CHUNK = 1024  # test pictures at a time
+
+
+def knn_scores(train: np.ndarray, truth: np.ndarray, test: np.ndarray, k: int) -> np.ndarray:
+    """What a test picture's nearest training pictures show, weighted by exp(cosine / .07) (arXiv 1805.01978).
+
+    Args:
+        train: features [N, D].
+        truth: which classes those pictures show, bool [N, C].
+        test: features [P, D].
+        k: how many neighbours have a say; all, where there are fewer.
+
+    Returns:
+        float32 [P, C], from 0 to 1: of the weight of the neighbours the share of those that show a class.
+    """
+    known, shown = F.normalize(torch.from_numpy(train).float(), dim=1), torch.from_numpy(truth).float()
+    scores = []
+    for some in torch.from_numpy(test).float().split(_CHUNK):
+        near, rows = (F.normalize(some, dim=1) @ known.T).topk(min(k, len(known)), dim=1)
+        weights = (near / TEMPERATURE).softmax(dim=1)
+        scores.append(torch.einsum("pk,pkc->pc", weights, shown[rows]))
+    return torch.cat(scores).numpy()

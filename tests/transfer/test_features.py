@@ -1,0 +1,75 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from catclip.data.labelled import open_labelled
+from catclip.transfer import features
+from catclip.transfer.features import FeatureCache
+from catclip.transfer.probe import extract_features
+from tests import tiny
+from tests.data.making import write_shard
+from tests.transfer.test_probe import paint
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """How often features were really made."""
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return extract_features(*arguments)
+
+    monkeypatch.setattr(features, "extract_features", counted)
+    return calls
+
+
+def test_features_are_made_once_for_the_same_weights_and_pictures(glyphs, tmp_path, made):
+    objective = tiny.build(tiny.config("categorical", glyphs)).eval()
+    images = open_labelled(paint(tmp_path / "pictures", 3, 0))
+    first = FeatureCache(tmp_path / "cache", objective, CPU)(images)
+    assert np.array_equal(first, extract_features(objective.embed, images, tiny.SIZE, CPU, 0))
+    assert np.array_equal(FeatureCache(tmp_path / "cache", objective, CPU)(images), first)
+    assert len(made) == 1
+    with torch.no_grad():
+        next(objective.backbone.parameters()).add_(1)
+    assert not np.array_equal(FeatureCache(tmp_path / "cache", objective, CPU)(images), first)
+    assert len(made) == 2
+
+
+def test_pictures_that_changed_and_broken_files_are_made_anew(glyphs, tmp_path, made):
+    objective = tiny.build(tiny.config("categorical", glyphs)).eval()
+    folder = paint(tmp_path / "pictures", 3, 0)
+    cache = FeatureCache(tmp_path / "cache", objective, CPU)
+    first = cache(open_labelled(folder))
+    shutil.copyfile(folder / "red" / "0.png", folder / "green" / "0.png")
+    second = cache(open_labelled(folder))
+    assert np.array_equal(second[1:], first[1:])
+    assert np.array_equal(second[0], first[3])
+    os.utime(folder / "red" / "1.png", ns=(1, 1))
+    cache(open_labelled(folder))
+    assert len(made) == 3
+    path = cache.path(open_labelled(folder))
+    for content in (b"", path.read_bytes()[:-9]):
+        path.write_bytes(content)
+        assert np.array_equal(cache(open_labelled(folder)), second)
+    assert len(made) == 5
+    assert not list((tmp_path / "cache").glob(".*"))
+
+
+def test_shards(glyphs, tmp_path, made):
+    objective = tiny.build(tiny.config("categorical", glyphs)).eval()
+    pictures = sorted(paint(tmp_path / "pictures", 2, 0).glob("*/*.png"))
+    samples = [[(f"{i}.png", path.read_bytes()), (f"{i}.cls", b"0")] for i, path in enumerate(pictures)]
+    write_shard(tmp_path / "a.tar", *samples)
+    cache = FeatureCache(tmp_path / "cache", objective, CPU)
+    for _ in range(2):
+        assert cache(open_labelled(str(tmp_path / "a.tar"))).shape == (4, objective.backbone.width)
+    write_shard(tmp_path / "a.tar", *samples[:3])
+    assert cache(open_labelled(str(tmp_path / "a.tar"))).shape == (3, objective.backbone.width)
+    assert len(made) == 2
