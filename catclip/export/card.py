@@ -65,21 +65,22 @@ def _model(release: Release) -> str:
 
 def _options(release: Release) -> dict[str, Any]:
     given = release.config["objective"].items()
-    return {key: value for key, value in given if key not in ("_target_", "vocabulary") and value is not None}
+    elsewhere = ("_target_", "vocabulary", "classes")
+    return {key: value for key, value in given if key not in elsewhere and value is not None}
 
 
 def _vocabulary(release: Release) -> str:
     vocabulary: Any = getattr(release.objective, "vocabulary", None)
     made = _in_brackets(dict(getattr(vocabulary, "metadata", {})))
-    first = ", ".join(label.name for label in release.labels[:8])
-    return f"{len(release.labels):,} labels, {first} …{made}; `labels.tsv` has them in the order of the head's rows"
+    first = ", ".join(label.name for label in release.labels[:8]) + (" …" if len(release.labels) > 8 else "")
+    return f"{len(release.labels):,} labels, {first}{made}; `labels.tsv` has them in the order of the head's rows"
 
 
 def _training(release: Release) -> str:
     config, step = release.config, release.measured["step"]
     data = config.get("data") or {}
-    lines = [f"- data: {_plain(data['sources'])}"] if data.get("sources") is not None else []
-    lines += [f"- held-out data: {_plain(data['val'])}"] if data.get("val") is not None else []
+    used = {key: data.get(key) for key in ("sources", "folder", "train", "val", "test")}
+    lines = [f"- data.{key}: {_plain(value)}" for key, value in used.items() if value is not None]
     weights = "averaged over the training" if release.weights == "ema" else "the last"
     lines += [
         f"- {step:,} steps of {config['run']['batch']:,} pictures; these weights are {weights}",

@@ -59,7 +59,7 @@ def describe(release: Release) -> Section:
     ]
     if release.head is not None:
         part = getattr(release.objective, "categorical", release.objective)
-        softmax = getattr(part, "loss_name", "bce") == "softmax"
+        softmax = getattr(part, "loss_name", "bce") == "softmax" or not getattr(part, "multilabel", True)
         lines.append(
             f"- `logits` float32 [B, {release.head.out_features}], in the order of `labels.tsv`; "
             f"{'their softmax' if softmax else 'the sigmoid of each'} is a probability"

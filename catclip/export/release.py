@@ -92,6 +92,7 @@ def open_release(path: Path, weights: str = "ema") -> Release:
     objective, config = load_objective(path, weights), read_config(path)
     if config["backbone"].get("checkpoint_activations"):  # of no use without training, and no graph can have it
         objective.backbone.trunk.set_grad_checkpointing(False)
+    objective.backbone.to(memory_format=torch.contiguous_format).channels_last = False
     file = list_checkpoints(path / "checkpoints")[-1] / "state.json"
     try:
         state = json.loads(file.read_text())
@@ -103,6 +104,9 @@ def open_release(path: Path, weights: str = "ema") -> Release:
 
 
 def _labels(objective: Objective) -> list[Label]:
+    classes: Any = getattr(objective, "classes", None)  # of a fine-tuned run
+    if classes is not None:
+        return [Label("", name) for name in classes]
     vocabulary: Any = getattr(objective, "vocabulary", None)  # of synsets, words or subwords
     if vocabulary is None or not hasattr(objective, "head"):
         return []

@@ -10,7 +10,8 @@ from tests.export.making import make_run
 def runs(glyphs, tmp_path_factory) -> dict[str, Path]:
     """Tiny runs by their objectives."""
     folder = tmp_path_factory.mktemp("exported-runs")
-    return {kind: make_run(folder / kind, kind, glyphs) for kind in ("categorical", "hybrid", "siglip", "usual")}
+    kinds = ("categorical", "hybrid", "siglip", "usual", "finetuned")
+    return {kind: make_run(folder / kind, kind, glyphs) for kind in kinds}
 
 
 @pytest.fixture

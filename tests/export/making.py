@@ -12,7 +12,13 @@ from tests import tiny
 
 
 def make_run(out: Path, kind: str, glyphs: Path) -> Path:
-    """A run folder; `kind` is an objective, `siglip`, or `usual`: a hybrid on a backbone as its name says."""
+    """A run folder.
+
+    Args:
+        out: the folder.
+        kind: an objective, `siglip`, `finetuned`, or `usual`: a hybrid on a backbone as its name says.
+        glyphs: the tiny data set.
+    """
     config = tiny.config("categorical", glyphs, steps=2)
     hybrid: dict[str, Any] = {
         "_target_": "catclip.objectives.hybrid.Hybrid",
@@ -20,7 +26,9 @@ def make_run(out: Path, kind: str, glyphs: Path) -> Path:
         "contrastive": tiny.TEXT,
     }
     contrastive = tiny.objective_config("contrastive", glyphs)
-    others = {"hybrid": hybrid, "usual": hybrid, "siglip": contrastive | {"loss": "siglip"}}
+    finetuned = {"_target_": "catclip.transfer.finetune.Classification", "classes": ["cat", "dog"], "multilabel": False}
+    siglip = contrastive | {"loss": "siglip"}
+    others = {"hybrid": hybrid, "usual": hybrid, "siglip": siglip, "finetuned": finetuned}
     config.objective = others.get(kind, config.objective)
     if kind == "usual":
         config.backbone.options, config.backbone.image_size = {"drop_path_rate": 0.1}, 224

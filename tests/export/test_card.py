@@ -6,6 +6,7 @@ import shutil
 import yaml
 
 from catclip.export.card import card
+from catclip.export.graphs import describe
 from catclip.export.release import open_release
 
 
@@ -33,3 +34,14 @@ def test_data_objective_vocabulary_and_measurements_are_in_it(runs, tmp_path):
         assert said in text, said
     assert "7.65432e+06" not in text
     assert "these weights are the last" in card(open_release(run, "last"), "timm", [])
+
+
+def test_of_a_fine_tuned_run_the_classes_are_the_labels(runs):
+    release = open_release(runs["finetuned"])
+    text = card(release, "torch", [describe(release)])
+    for said in (
+        "2 labels, cat, dog",
+        "objective: classification (multilabel=false)",
+        "their softmax is a probability",
+    ):
+        assert said in text, said

@@ -1,5 +1,7 @@
 """Graphs of torch.export and ONNX: what they give, for batches of any size."""
 
+import shutil
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -68,6 +70,26 @@ def test_a_run_without_texts_or_labels_has_what_it_has(runs, tmp_path, batches):
     assert {file.name for file in tmp_path.iterdir()} == {"pictures.pt2", "labels.tsv"}
     features, logits = torch.export.load(tmp_path / "pictures.pt2").module()(batches[0][0])
     assert (features.shape[1], logits.shape[1]) == (32, len((tmp_path / "labels.tsv").read_text().splitlines()) - 1)
+
+
+def test_settings_of_training_leave_no_trace_in_a_graph(runs, tmp_path, batches):
+    run = tmp_path / "run"
+    shutil.copytree(runs["categorical"], run)
+    file = run / "config.yaml"
+    text = file.read_text()
+    for setting in ("checkpoint_activations: false", "channels_last: false"):
+        assert setting in text
+        text = text.replace(setting, setting.replace("false", "true"))
+    file.write_text(text.replace("patch_dropout: 0.0", "patch_dropout: 0.5"))
+    write_programs(open_release(run), tmp_path, tmp_path)
+    found = torch.export.load(tmp_path / "pictures.pt2").module()(batches[0][0])
+    for one, other in zip(found, expected_labels(load_objective(runs["categorical"]), batches[0][0]), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def expected_labels(objective, images: torch.Tensor) -> list[torch.Tensor]:
+    return [objective.backbone(images), objective.predict(images)]
 
 
 def test_opsets_that_there_are_not():

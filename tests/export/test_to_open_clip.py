@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 from catclip.errors import UserError
 from catclip.export.release import open_release
 from catclip.export.to_open_clip import write_folder
+from catclip.models.backbone import build_backbone
+from catclip.models.weights import load_weights
 from catclip.train.folder import load_objective
+from tests import tiny
 
 CAPTIONS = ["a red car", "two dogs on a couch and more words than there is room for, if the text is short", ""]
 
@@ -67,6 +70,14 @@ def test_the_label_head_of_a_hybrid_lies_beside(runs, tmp_path, pictures):
     logits = model.visual.trunk((pictures - objective.backbone.mean) / objective.backbone.std) @ head["weight"].T
     torch.testing.assert_close(logits + head["bias"], objective.predict(pictures))
     assert len((tmp_path / "labels.tsv").read_text().splitlines()) == len(head["bias"]) + 1
+
+
+def test_what_went_out_comes_in_again(runs, tmp_path):
+    exported(runs["hybrid"], tmp_path)
+    trunk = load_objective(runs["hybrid"]).backbone.trunk.state_dict()
+    backbone = build_backbone("vit_tiny_patch16_224", tiny.SIZE, tiny.OPTIONS, 5)
+    load_weights(backbone, tmp_path)
+    tiny.assert_same(dict(backbone.trunk.state_dict()), dict(trunk))
 
 
 # ---------------------------------------------------------------- video, by frames
