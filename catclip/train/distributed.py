@@ -56,14 +56,14 @@ def process_group() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _is_lost(error):
+        if not is_lost(error):
             raise
         time.sleep(_MOMENT)
         raise UserError(f"Another rank is gone, which should have said why ({str(error).splitlines()[0]}).") from error
     dist.destroy_process_group()
 
 
-def _is_lost(error: RuntimeError) -> bool:
+def is_lost(error: RuntimeError) -> bool:
     """Whether it says that another rank has left; gloo has no error of its own."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 

@@ -1,6 +1,8 @@
 """Several ranks train what one does."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +11,8 @@ import torch.distributed as dist
 from catclip.data.micro import split_batch
 from catclip.errors import UserError
 from catclip.train.checkpoint import load_checkpoint, save_checkpoint
-from catclip.train.distributed import any_rank, counts_of_all, from_all, on_first, rank, ranks
+from catclip.train.distributed import any_rank, counts_of_all, from_all, is_lost, on_first, rank, ranks
+from catclip.train.finite import FiniteWatch
 from catclip.train.trainer import Trainer
 from tests import tiny
 from tests.ranks import on_ranks
@@ -149,6 +152,33 @@ def test_ranks_tell_each_other():
     expected = ("from 0", [0, 1], True, False, [3, 4])
     assert on_ranks(2, told) == [expected, expected]
     assert told() == ("from 0", [0], False, False, [3])
+
+
+def not_finite(folder: Path) -> int:
+    watch = FiniteWatch("run", SimpleNamespace(path=folder), allowed=1)
+    watch.add(3, [f"picture {rank()}"], {"loss": torch.tensor(torch.nan), "grad_norm": torch.tensor(1.0)})
+    watch.check()
+    return watch.count
+
+
+def test_the_pictures_of_a_step_that_is_not_finite_are_those_of_all_ranks(tmp_path):
+    assert on_ranks(2, not_finite, tmp_path) == [1, 1]
+    (told,) = tmp_path.iterdir()
+    assert json.loads(told.read_text())["keys"] == ["picture 0", "picture 1"]
+
+
+def left_alone() -> str:
+    if rank() == 1:
+        return "left"
+    try:
+        counts_of_all(1)
+    except RuntimeError as error:
+        return "lost" if is_lost(error) else repr(error)
+    return "nothing"
+
+
+def test_that_another_rank_is_gone_is_known(tmp_path):
+    assert on_ranks(2, left_alone) == ["lost", "left"]
 
 
 def failing() -> str:
