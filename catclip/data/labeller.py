@@ -86,7 +86,9 @@ class Labeller:
             return table_rows(job.source, self.caption_key, first_only)
         shard = Shard.scan(job.source)
         if shard.problem:
-            tally.damaged.append(f"{job.source}: {shard.problem}; the {len(shard):,} samples that can be read are labelled")
+            tally.damaged.append(
+                f"{job.source}: {shard.problem}; the {len(shard):,} samples that can be read are labelled"
+            )
         return shard_rows(shard, job.labelling.caption_key, first_only, job.labelling.source_size)
 
     def _tables(self, rows: Iterator[Rows], tally: Tally, job: Job, progress: Progress) -> Iterator[pa.RecordBatch]:
