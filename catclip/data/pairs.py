@@ -16,6 +16,8 @@ from catclip.data.shards import ChangedShardError, Shards
 from catclip.data.stored_labels import StoredLabels, open_labels
 from catclip.errors import UserError, check_choice
 
+_REMOTE_LOOKED_AT = 16  # remote shards, to learn what their captions are like before training
+
 
 class BadSampleError(ValueError):
     """A sample that is skipped and counted; `str()` of it is the reason, the same for all samples of its kind."""
@@ -125,9 +127,14 @@ class Pairs:
         return Annotation(selected, None if self.labels is None else self.labels[shard, row])
 
     def annotations(self, limit: int = 100) -> Iterator[Annotation]:
-        """Those of readable samples, spread evenly over the shards; pictures are not read."""
+        """Those of readable samples, spread evenly over the shards; pictures are not read.
+
+        Of remote shards, which would all be fetched for it, some are enough.
+        """
         rng = np.random.default_rng(0)
-        for shard, row in islice(self.shards.in_order(), 0, None, max(1, len(self) // limit)):
+        shards = self.shards.some(_REMOTE_LOOKED_AT)
+        step = max(1, int(self.shards.counts[shards].sum()) // limit)
+        for shard, row in islice(self.shards.in_order(shards), 0, None, step):
             try:
                 captions = read_captions(self.shards.read(shard, row, [self.caption_extension]), self.caption_key)
             except (BadSampleError, ChangedShardError, OSError):

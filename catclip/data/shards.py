@@ -176,11 +176,17 @@ class Shards(Sequence[Shard]):
         """Return how many samples carry each extension."""
         return self._extensions
 
-    def in_order(self) -> Iterator[tuple[int, int]]:
-        """Yield (shard, row) of every sample, as they lie."""
-        for shard, count in enumerate(self.counts.tolist()):
-            for row in range(count):
+    def in_order(self, shards: Sequence[int] | None = None) -> Iterator[tuple[int, int]]:
+        """Yield (shard, row) of every sample, as they lie; only those of some `shards`, if given."""
+        for shard in range(len(self)) if shards is None else shards:
+            for row in range(int(self.counts[shard])):
                 yield shard, row
+
+    def some(self, remote: int) -> list[int]:
+        """Return the shards of this machine, and as many remote ones at the most, evenly spread."""
+        here = [number for number, path in enumerate(self.paths) if not is_address(path)]
+        elsewhere = [n for n, path in enumerate(self.paths) if is_address(path) and self.counts[n]]
+        return sorted([*here, *elsewhere[:: -(-len(elsewhere) // remote) or 1]])
 
     def read(self, shard: int, row: int, extensions: Sequence[str] | None = None) -> dict[str, bytes]:
         """Return the members of a sample by extension; only those in `extensions` that are there, if given.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from catclip.config import DataConfig
+from catclip.data import pairs as pairs_module
 from catclip.data.cache import patience
 from catclip.data.index import write_index
 from catclip.data.loader import Loader
@@ -59,6 +60,20 @@ def test_an_index_beside_a_remote_shard_spares_reading_it_first(folder: Path, tm
         pairs = Pairs(addresses, DataConfig(cache=str(tmp_path / "cache")))
         assert pairs.shards.counts.tolist() == [SAMPLES] * SHARDS
     assert len(list((tmp_path / "cache").glob("*.tar"))) < SHARDS  # the first ones, where captions are looked for
+
+
+def test_not_all_remote_shards_are_fetched_to_see_what_captions_are_like(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for path in folder.glob("*.tar"):
+        write_index(path)
+    monkeypatch.setattr(pairs_module, "_REMOTE_LOOKED_AT", 2)
+    with Server(folder) as server:
+        sources = [str(folder / "1.tar"), *[f"{server.url}/{i}.tar" for i in (0, 2, 3, 4)]]
+        pairs = Pairs(sources, DataConfig(cache=str(tmp_path / "cache")))
+        seen = {caption for captions in pairs.captions(1000) for caption in captions}
+    assert seen == {f"a dog {i} {j}" for i in (1, 0, 3) for j in range(SAMPLES)}
+    assert len(list((tmp_path / "cache").glob("*.tar"))) == 2
 
 
 def test_commands_write_shards(folder: Path, tmp_path: Path):
