@@ -18,8 +18,9 @@ from tests.tiny import assert_same
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trainer(glyphs) -> Trainer:
+    """After two steps; to be saved, and loaded from what it saved."""
     return fresh(glyphs, steps=2)
 
 
