@@ -19,7 +19,7 @@ class DataConfig:
     probe: str | None = None  # a folder with train/<class>/ and test/<class>/ pictures
     vocabulary: str | None = None  # the labels of the categorical objective
     labels: str | None = None  # read from what `catclip label` wrote: beside (the shards), or a folder; null: made anew
-    image_key: str = "jpg;jpeg;png;webp"
+    image_key: str = "jpg;jpeg;png;webp;gif"
     caption_key: str | None = None  # txt, json.caption, json.captions, or a column; null finds the usual ones
     captions: str = "first"  # of several captions: first | sample | all
     crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])  # random resized crop, share of the area
@@ -191,6 +191,8 @@ class MeasureConfig:
 
     sections: list[str] = field(default_factory=lambda: ["learning"])  # step | batch | scaling | learning | sensitivity
     seeds: list[int] | None = None  # of learning, a pair of runs each; null: run.seed alone
+    ranks: list[int] = field(default_factory=lambda: [1, 2])  # of scaling, measured; more are predicted
+    bandwidth: float = 50e9  # of scaling: bytes a second that a GPU can send, for the prediction
     rounds: int = 7  # of step and batch, in each of which all sides take a turn
     steps: int = 3  # in a turn
     peers: bool = True  # beside them timm's step and open_clip's, and the labeller as published
@@ -228,7 +230,7 @@ class LabelledConfig:
     test: Any = None
     classes: Any = None  # names in the order of their indices: a file with one a line, or a list
     images: str | None = None  # the folder of the pictures that a COCO file or a table lists
-    image_key: str | None = None  # of shards: jpg;jpeg;png;webp; of tables: a column; null finds the usual ones
+    image_key: str | None = None  # of shards: jpg;jpeg;png;webp;gif; of tables: a column; null finds the usual ones
     label_key: str | None = None  # of shards: cls; of tables: a column; null finds the usual ones
     delimiter: str | None = None  # between the labels of a picture, in a table; null: text is one label
 

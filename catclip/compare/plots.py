@@ -24,12 +24,12 @@ _TITLES = {"probe_accuracy": "linear probe accuracy", "zeroshot_top_1": "zero-sh
 _BUDGETS = {"seconds": ("seconds of training", 1.0), "samples": ("pictures seen", 1.0), "flops": ("TFLOPs", 1e-12)}
 # Inks of the drawing; the page has its own in their place, for light and for dark.
 _INK, _GRID = "#1c2126", "#d5dae0"
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none",
     "svg.hashsalt": "catclip", "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _INK,
     "xtick.color": _INK, "ytick.color": _INK, "grid.color": _GRID, "axes.titlesize": 9,
 }  # fmt: skip
-_PART_COLOURS = plt.get_cmap("tab20").colors
+_PART_COLOURS = [plt.get_cmap("tab20")(index) for index in range(20)]
 
 
 def drawn(results: dict[str, Any]) -> dict[str, Figure]:

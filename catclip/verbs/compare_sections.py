@@ -1,4 +1,4 @@
-"""The sections of `catclip compare` that train nothing to its end: step, batch, sensitivity."""
+"""The sections of `catclip compare` that train nothing to its end: step, batch, scaling, sensitivity."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from rich.console import Console
 from catclip.compare.best_batch import batch_figures
 from catclip.compare.parts import step_figures
 from catclip.compare.peers import labeller_figures
+from catclip.compare.scaling import scaling_figures
 from catclip.compare.sensitivity import sensitivity_figures
 from catclip.config import CompareConfig, MeasureConfig, PretrainConfig
 from catclip.data.pairs import Pairs
@@ -39,10 +40,14 @@ def check_sections(config: CompareConfig) -> None:
     for key, value in least:
         if value < 1:
             raise UserError(f"compare.{key}={value} must be at least 1.")
-    if config.data.sizes is not None and {"step", "batch", "sensitivity"} & set(wanted.sections):
+    if len(wanted.ranks) < 2 or wanted.ranks != sorted({1, *wanted.ranks}) or wanted.ranks[0] < 1:
+        raise UserError(f"compare.ranks={wanted.ranks} must begin with 1 and rise, as [1,2] or [1,2,4].")
+    if wanted.bandwidth <= 0:
+        raise UserError(f"compare.bandwidth={wanted.bandwidth} must be above 0: bytes a second.")
+    if config.data.sizes is not None and {"step", "batch", "scaling", "sensitivity"} & set(wanted.sections):
         raise UserError(
-            "compare.sections step, batch and sensitivity measure pictures of one size: give data.sizes=null and "
-            "backbone.image_size, or compare.sections=[learning]."
+            "compare.sections step, batch, scaling and sensitivity measure pictures of one size: give data.sizes=null "
+            "and backbone.image_size, or compare.sections=[learning]."
         )
 
 
@@ -60,7 +65,9 @@ def measure_sections(
     Raises:
         UserError: a section was measured with another configuration; what measuring raises.
     """
-    sections: dict[str, Section] = {"step": _step, "batch": batch_figures, "sensitivity": sensitivity_figures}
+    sections: dict[str, Section] = {
+        "step": _step, "batch": batch_figures, "scaling": scaling_figures, "sensitivity": sensitivity_figures,
+    }  # fmt: skip
     device = pick_device(config.run.device)
     results: dict[str, Any] = {}
     for name in config.compare.sections:

@@ -1,0 +1,112 @@
+"""Write docs/head-to-head.md from what scripts/run_head_to_head left: write_head_to_head.py RUN_FOLDER OUT.md DATA"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from catclip.compare.over_seeds import CONFIDENCE, WIDEST
+from catclip.compare.plots import PARTS
+from catclip.compare.report import rows
+from catclip.compare.words import sentences
+from catclip.train.folder import read_config
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA_SETS = {"glyphs": "Drawn pictures", "flickr8k": "Flickr8k"}
+PLOTS = ("probe-accuracy-seconds", "zeroshot-top-1-seconds")
+SECTIONS = [
+    ("1. Equal batch: parts of a step", "step.batch"),
+    ("2. Best batch", "batch."),
+    ("3. Scaling", "scaling."),
+    ("4. Learning", "seeds"),
+    ("5. Sensitivities", "sensitivity."),
+]
+GPU = "ViT-B/32, B/16, L/16 on a GPU"
+
+
+def measured(results: dict[str, Any] | None, key: str) -> str:
+    found = results is not None and any(each.startswith(key) for each in results)
+    return "measured" if found else ""
+
+
+def table(head: list[str], lines: list[list[str]]) -> str:
+    made = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |".replace("|  |", "| |") for line in made)
+
+
+def parts_table(results: dict[str, Any]) -> str:
+    """Milliseconds of every part of a step, an empty cell where it was not measured."""
+    names = results["objectives"]
+    lines = []
+    for part in PARTS:
+        cells = [results.get(f"step.{name}.{part}.milliseconds") for name in names]
+        shown = ["" if value is None else f"{value:,.1f}" for value in cells]
+        lines.append([part.replace("_", " "), *shown])
+    return table(["ms a step", *names], lines)
+
+
+def describe(folder: Path, results: dict[str, Any]) -> str:
+    """What was run, out of the first run's folder."""
+    first = next(folder.glob(f"seed-*/{results['objectives'][0]}"))
+    config, around = read_config(first), json.loads((first / "environment.json").read_text())
+    run, optim, data = config["run"], config["optim"], config["data"]
+    evaluations = f"an evaluation every {run['evaluate_every']}"
+    return (
+        f"{run['steps']:,} steps of {run['batch']} pictures ({run['steps'] * run['batch']:,} pictures seen), "
+        f"{evaluations}, seeds {', '.join(map(str, results['seeds']))}; {config['backbone']['name']} at "
+        f"{config['backbone']['image_size']} px, AdamW at {optim['lr']:g} for both, {run['precision']}, "
+        f"{data['workers']} loader process. {around['cpu']}, {around['cores']} cores, no GPU, "
+        f"torch {around['versions']['torch']}, {around['torch_threads']} thread, commit {around['commit'][:9]}."
+    )
+
+
+def section(name: str, folder: Path, results: dict[str, Any] | None, docs: Path) -> str:
+    title = DATA_SETS[name]
+    if results is None:
+        return f"## {title}\n\nNot run."
+    head = ["", *results["objectives"], "2nd ÷ 1st"]
+    text = [f"## {title}", describe(folder, results), *sentences(results), table(head, rows(results))]
+    for plot in PLOTS:
+        file = folder / f"compare-{plot}.png"
+        if file.is_file():
+            shutil.copyfile(file, docs / f"head-to-head-{name}-{plot}.png")
+            text.append(f"![{plot.replace('-', ' ')}](head-to-head-{name}-{plot}.png)")
+    return "\n\n".join([*text, "Parts of a step, each waited for:", parts_table(results)])
+
+
+def main() -> None:
+    out, page, data = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].rstrip("/")
+    found: dict[str, dict[str, Any] | None] = dict.fromkeys(DATA_SETS)
+    for name in DATA_SETS:
+        if (out / name / "summary.json").is_file():
+            # The data lie elsewhere on every machine.
+            report = (out / name / "compare.json").read_text().replace(f"{data}/", "DATA/").replace(f"{out}/", "OUT/")
+            (ROOT / "benchmarks" / "results" / f"head-to-head-{name}-cpu.json").write_text(report)
+            found[name] = json.loads(report)
+    status = [[title, *(measured(found[name], key) for name in DATA_SETS), ""] for title, key in SECTIONS]
+    sections = "\n\n".join(section(name, out / name, found[name], page.parent) for name in DATA_SETS)
+    page.write_text(f"""# Head to head
+
+Categorical pretraining beside the contrastive baseline: one backbone, one start, the same pictures in the same order,
+the two stepped in turn. Written by
+
+    ./scripts/run_head_to_head DATA
+
+whose SEEDS, STEPS, BATCH, EVERY and PICTURES say how large it is; each part below says what was run. All figures are in
+`benchmarks/results/head-to-head-*.json`. What was not measured is empty:
+
+{table(["", *DATA_SETS.values(), GPU], status)}
+
+**How to read it.** Figures are means over the seeds, ± their standard deviation. A ratio divides the second objective's
+figure by the first's of the same seed; it is their geometric mean, and is given only where its {CONFIDENCE:.0%}
+interval (Student's t, of the logarithms) lies on one side of 1 and spans at most a factor of {WIDEST:g}. "To 2nd's
+best": what each spends until it reaches the best accuracy that the contrastive run of the same seed ever has, with
+straight lines between evaluations, which are not on the clock.
+
+{sections}
+""")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from catclip.compare import scaling
+from catclip.compare.scaling import GPUS, Traffic, measure_here, scaling_figures
+from catclip.config import MeasureConfig
+from tests import tiny
+from tests.ranks import on_ranks
+
+BATCH = 4
+
+
+@pytest.mark.parametrize("name", tiny.OBJECTIVES)
+def test_what_two_ranks_give_by_hand(glyphs, name):
+    config = tiny.config(name, glyphs, batch=BATCH)
+    parameters = sum(each.numel() for each in tiny.build(config).parameters() if each.requires_grad)
+    for traffic in on_ranks(2, measure_here, config, "cpu", 1):
+        assert traffic.gradients == 4 * parameters
+        if name == "categorical":  # nothing is gathered; what is left are a few numbers
+            assert traffic.gathered == 0
+            assert traffic.reduced < 200
+        else:  # both towers' features, and the gradients of those of both ranks
+            features = 2 * BATCH * tiny.TEXT["embed"] * 4
+            assert traffic.gathered == features
+            assert 2 * features <= traffic.reduced < 2 * features + 200
+        assert traffic.seconds > 0
+
+
+def test_the_model_by_hand(glyphs, monkeypatch):
+    """1 MB of gradients, 0.2 MB gathered by each rank, whose gradients are 0.2 MB a rank."""
+    times = {1: 0.5, 2: 0.7, 4: 1.0}
+
+    def fake(count, config, device, steps):
+        return Traffic(10**6, 2 * 10**5 * count, 2 * 10**5 if count > 1 else 0, times[count])
+
+    monkeypatch.setattr(scaling, "measure_on", fake)
+
+    config = tiny.config("contrastive", glyphs, batch=32)
+    figures = scaling_figures({"x": config}, torch.device("cpu"), MeasureConfig(ranks=[1, 2, 4], bandwidth=1e7))
+    assert figures["scaling.x.bytes_per_step_at_1"] == 0
+    assert figures["scaling.x.bytes_per_step_at_2"] == pytest.approx(1.4e6 + 0.2e6)
+    assert figures["scaling.x.bytes_error_at_4"] == pytest.approx(0)
+    # On 4: 1.5 × 1.8 MB + .6 MB = 3.3 MB, at the 8 MB a second that 2 ranks had.
+    assert figures["scaling.x.seconds_error_at_4"] == pytest.approx((0.5 + 3.3 / 8) / 1.0 - 1)
+    for count in GPUS:
+        sent = 2 * (count - 1) / count * (1e6 + 2e5 * count) + (count - 1) * 2e5
+        rate = count * 32 / (0.5 + sent / 1e7)
+        assert figures[f"scaling.x.predicted_images_per_second_at_{count}"] == pytest.approx(rate)
+        hours = figures[f"scaling.x.predicted_gpu_hours_per_billion_at_{count}"]
+        assert hours * 3600 / count * rate == pytest.approx(1e9)
