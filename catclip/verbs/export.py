@@ -42,13 +42,15 @@ def run(config: ExportConfig) -> None:
         with writing(out), _made_aside(out) as folder:
             sections = write(release, folder, out)
             (folder / "README.md").write_text(card(release, config.format, sections), encoding="utf-8")
-    console.print(f"{out}: {', '.join(sorted(each.name for each in out.iterdir()))}", markup=False, soft_wrap=True)
+            files = sorted(each.name for each in folder.iterdir())
+    console.print(f"{out}: {', '.join(files)}", markup=False, soft_wrap=True)
     console.print(sections[0].text, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def _made_aside(out: Path) -> Iterator[Path]:
     """A folder that becomes `out` when all is in it, or is removed after an error."""
+    out = out.resolve()
     aside = path_aside(out)
     if aside.exists():  # a killed process leaves it
         shutil.rmtree(aside)
