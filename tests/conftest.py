@@ -3,6 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("catclip", deadline=None)
+settings.load_profile("catclip")
 
 
 @pytest.fixture(scope="session")
