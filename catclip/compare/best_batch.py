@@ -142,11 +142,12 @@ def largest_that_fits(share: Callable[[int], float | None], start: int) -> int:
 
 def _next_size(found: list[tuple[int, float]], too_large: int | None) -> int:
     (before, less), (low, more) = found[-2:] if len(found) > 1 else [found[-1]] * 2
-    # A little less than where the line reaches the limit, to come near it from below.
-    guess = int(0.97 * (low + (1 - more) * (low - before) / (more - less))) if more > less else 0
+    # A little less than where the line reaches the limit, to come near it from below. Small batches make no line: what
+    # they take drowns in what every step takes.
+    guess = int(0.97 * (low + (1 - more) * (low - before) / (more - less))) if more > less else 4 * low
     if too_large is None:
-        known = len(found) > 2  # or it would be a line through nothing
-        return max(low + max(1, low // CLOSE), min(guess, 8 * low) if known else 4 * low)
+        least, most = (2 * low, 8 * low) if more < 0.5 else (low + max(1, low // CLOSE), 2 * low)
+        return max(least, min(guess, most))
     edge = (too_large - low) // 8
     return guess if low + edge < guess < too_large - edge else (low + too_large) // 2
 

@@ -1,0 +1,58 @@
+"""A ratio is told where the rounds support it, and nowhere else."""
+
+import json
+
+import numpy as np
+import pytest
+
+from catclip.compare.ratios import EQUAL, FEW, SUPPORTED, UNCLEAR, interval, median_figures, ratio_figures, ratio_text
+
+STEADY = [1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 1.0]
+
+
+def test_a_steady_ratio_is_told_with_its_interval():
+    figures = ratio_figures("r", [2 * each for each in STEADY], STEADY[::-1])
+    assert figures["r"] == pytest.approx(2)
+    assert figures["r.low"] <= 2 <= figures["r.high"]
+    assert figures["r.verdict"] == SUPPORTED
+    assert ratio_text(figures, "r") == "2.00×"
+
+
+@pytest.mark.parametrize(
+    ("above", "verdict"),
+    [(STEADY, EQUAL), ([1, 5, 1, 5, 1, 5, 3], UNCLEAR), ([2, 2, 2, 2, 9, 9, 9], UNCLEAR)],
+)
+def test_no_ratio_where_the_rounds_do_not_agree(above, verdict):
+    figures = ratio_figures("r", above, STEADY[::-1])
+    assert "r" not in figures
+    assert figures["r.verdict"] == verdict
+    assert ratio_text(figures, "r").startswith(f"{verdict} (")
+
+
+def test_one_round_is_too_few():
+    figures = ratio_figures("r", [2.0], [1.0])
+    assert figures == {"r.verdict": FEW}
+    assert ratio_text(figures, "r") == FEW
+    json.dumps(figures, allow_nan=False)
+
+
+def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(60):
+        low, high = interval(1.5 * rng.lognormal(0, 0.1, 15), rng.lognormal(0, 0.1, 15))
+        covered += low <= 1.5 <= high
+    assert covered >= 51  # 57 expected of 60
+
+
+def test_rounds_are_resampled_in_pairs():
+    """What slows both sides of a round down alike does not blur their ratio."""
+    rounds = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    low, high = interval(3 * rounds, rounds)
+    assert low == pytest.approx(3)
+    assert high == pytest.approx(3)
+
+
+def test_spread_is_a_share_of_the_median():
+    assert median_figures("x", [1.0, 4.0, 2.0]) == {"x": 2.0, "x.spread": 1.5}
+    assert median_figures("x", [0.0, 0.0]) == {"x": 0.0, "x.spread": 0.0}
