@@ -92,7 +92,7 @@ def _to_accuracy(
         ratio = results[key]
         interval = f" ({low:.2f} to {high:.2f} over the seeds)" if low is not None and high is not None else ""
         faster, slower, times = (first, second, ratio) if ratio >= 1 else (second, first, 1 / ratio)
-        if ratio < 1 and interval:
+        if ratio < 1 and low is not None and high is not None:
             interval = f" ({1 / high:.2f} to {1 / low:.2f} over the seeds)"
         yield f"To the best of {second}, {slower} needs {times:.2f}×{interval} the {spent} that {faster} needs."
     elif low is not None and high is not None:
