@@ -161,8 +161,13 @@ def needs(plugin: str) -> None:
         pytest.skip(f"the package of {plugin} is not installed")
 
 
-@pytest.mark.parametrize(("launcher", "plugin"), [("parallel", "hydra_joblib_launcher"),
-                                                  ("slurm_local", "hydra_submitit_launcher")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("launcher", "plugin"),
+    [
+        ("parallel", "hydra_joblib_launcher"),
+        pytest.param("slurm_local", "hydra_submitit_launcher", marks=pytest.mark.slow),
+    ],
+)
 def test_launchers_run_all_and_tell_of_the_one_that_failed(tmp_path, launcher, plugin):
     needs(plugin)
     sweep = quick_vocab(tmp_path, f"hydra/launcher={launcher}")
