@@ -180,6 +180,8 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("pixels are floats, of no known range")
     if image.mode.startswith("I"):
         # 16 bits a pixel: Pillow's own conversion would not scale but clip, and nearly all would be white.
         image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))

@@ -128,7 +128,11 @@ def _is_header(block: bytes) -> bool:
 
 
 def _check_sum(header: bytes, place: int) -> None:
-    if sum(header) - sum(header[148:156]) + 8 * ord(" ") != _number(header[148:156], place):
+    try:
+        said = _number(header[148:156], place)
+    except DamagedTarError:
+        said = -1
+    if sum(header) - sum(header[148:156]) + 8 * ord(" ") != said:
         if place:
             raise DamagedTarError(f"a broken header at byte {place:,}")
         if header.lstrip()[:1] == b"<":

@@ -220,6 +220,11 @@ def test_a_decompression_bomb_is_bad_before_it_is_unpacked():
         decode(png(30_000, 30_000, depth=8, colour=2, rows=b"\x00"))
 
 
+def test_floats_without_a_range_are_not_taken_for_black():
+    with pytest.raises(BadImageError, match="floats"):
+        decode(encode(Image.fromarray(np.full((8, 8), 0.5, np.float32)), "TIFF"))
+
+
 def test_postscript_is_not_run():
     with pytest.raises(BadImageError):
         decode(encode(picture(), "EPS"))

@@ -1,5 +1,6 @@
 """The index of a shard says what tarfile says, keeps it in a file, and loses no sample."""
 
+import gzip
 import io
 import tarfile
 from contextlib import suppress
@@ -122,3 +123,18 @@ def test_many_shards_are_indexed_by_several_processes(tmp_path: Path, monkeypatc
     assert together.counts.tolist() == alone.counts.tolist() == [1, 2, 3, 4, 5]
     assert sum(shards for shards, _ in told) == 5
     assert sum(size for _, size in told) == sum(path.stat().st_size for path in tmp_path.glob("*.tar"))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"<!DOCTYPE html><title>503</title>" * 400, "no tar: it begins like a web page"),
+        (gzip.compress(tar_bytes(sample("a"))) + bytes(512), "no tar: it is compressed"),
+        (b"no tar at all " * 400, "no tar"),
+        (b"", "the file is empty"),
+    ],
+)
+def test_what_is_no_tar_is_said(tmp_path: Path, content: bytes, problem: str):
+    (tmp_path / "s.tar").write_bytes(content)
+    index = ShardIndex.scan(tmp_path / "s.tar")
+    assert (len(index), index.problem) == (0, problem)

@@ -78,9 +78,9 @@ def test_a_sample_that_is_no_labelled_picture_is_named(tmp_path, members, said):
 
 
 def test_a_picture_that_is_missing_or_broken_is_named(tmp_path):
-    path = shard(tmp_path / "a.tar", sample("0", "0"), [("d/1.cls", b"0"), ("d/1.gif", b"x")])
+    path = shard(tmp_path / "a.tar", sample("0", "0"), [("d/1.cls", b"0"), ("d/1.bmp", b"x")])
     with pytest.raises(
-        UserError, match=r"Sample d/1 of .*a\.tar has no picture under data\.image_key=.*: it has cls, gif"
+        UserError, match=r"Sample d/1 of .*a\.tar has no picture under data\.image_key=.*: it has cls, bmp"
     ):
         list(open_labelled(path).batches(16))
     for content in (b"", b"no picture", encode(picture(), "PNG")[:90]):

@@ -8,7 +8,7 @@ from catclip.data.labelled.pictures import ShardPictures
 from catclip.data.shards import Shards
 from catclip.errors import UserError
 
-IMAGE_KEY = "jpg;jpeg;png;webp"
+IMAGE_KEY = "jpg;jpeg;png;webp;gif"
 LABEL_KEY = "cls"
 
 
@@ -21,7 +21,7 @@ def open_class_shards(
         patterns: which shards, as `Shards` takes them.
         classes: names in the order of their indices; None: those in a `classes.txt` beside the first shard, or those
             found.
-        image_key: extensions of pictures, separated by semicolons; None: jpg;jpeg;png;webp.
+        image_key: extensions of pictures, separated by semicolons; None: jpg;jpeg;png;webp;gif.
         label_key: the extension of the labels, each a class name or its number from 0; None: cls.
 
     Raises:
