@@ -182,11 +182,11 @@ def test_fingerprints_know_the_model_of_a_tagger(tmp_path, shared, monkeypatch):
         return Counting(extractor, None, True, unit).fingerprints(divided)[0]
 
     spacy = f"spacy:{shared / 'spacy_model'}"
-    assert look(SynsetExtractor(tagger=spacy)) == look(SynsetExtractor(tagger=spacy))
-    retrained = SynsetExtractor(tagger=spacy)
+    ours, retrained = SynsetExtractor(tagger=spacy), SynsetExtractor(tagger=spacy)
+    assert look(retrained) == look(ours)
     retrained._tagger._nlp.meta["version"] = "99.9"
-    assert look(retrained) != look(SynsetExtractor(tagger=spacy))
-    assert look(SynsetExtractor(tagger="nltk")) == look(SynsetExtractor(tagger="nltk"))
-    other = SynsetExtractor(tagger="nltk")
+    assert look(retrained) != look(ours)
+    ours, other = SynsetExtractor(tagger="nltk"), SynsetExtractor(tagger="nltk")
+    assert look(other) == look(ours)
     other._tagger._tagger.tagdict["zebra"] = "VB"
-    assert look(other) != look(SynsetExtractor(tagger="nltk"))
+    assert look(other) != look(ours)
