@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from catclip.transfer.multilabel_probe import fit_heads
 from catclip.transfer.probe import check_finite
 
-# Inverse regularisation on standardised features. There is nothing to choose it by where each class has one picture.
+# Inverse regularisation on standardised features. There is nothing to choose it by where each class has one picture;
+# on CIFAR-10 .001 and .01 were alike, .1 and 1 worse with 1 and with 16 pictures a class.
 STRENGTH = 0.01
 
 
