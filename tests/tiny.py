@@ -72,11 +72,12 @@ def objective_config(objective: str, glyphs: Path) -> dict[str, Any]:
     """One of `EVERY_OBJECTIVE`, as its YAML has it, with a text tower of the tiny size."""
     synsets = {"vocabulary": str(vocabulary_file(glyphs)), "bias": "prior"}
     subwords = {"vocabulary": None, "labels": "subword", "loss": "softmax", "bias": "zero"}
+    words = {"vocabulary": str(words_file(glyphs)), "labels": "word"} if objective == "bag_of_words" else {}
     file, own = {
         "categorical": ("categorical", synsets),
         "asymmetric": ("categorical", synsets | {"loss": "asymmetric"}),
         "superclass": ("categorical", subwords),
-        "bag_of_words": ("categorical", {"vocabulary": str(words_file(glyphs)), "labels": "word"}),
+        "bag_of_words": ("categorical", words),
         "contrastive": ("contrastive", TEXT),
         "siglip": ("contrastive", TEXT | {"loss": "siglip"}),
         "hybrid": ("hybrid", {"vocabulary": None, "categorical": subwords, "contrastive": TEXT}),
