@@ -32,7 +32,7 @@ def measured(results: dict[str, Any] | None, key: str) -> str:
 
 def table(head: list[str], lines: list[list[str]]) -> str:
     made = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |".replace("|  |", "| |") for line in made)
+    return "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in made)
 
 
 def parts_table(results: dict[str, Any]) -> str:
@@ -72,7 +72,8 @@ def section(name: str, folder: Path, results: dict[str, Any] | None, docs: Path)
         if file.is_file():
             shutil.copyfile(file, docs / f"head-to-head-{name}-{plot}.png")
             text.append(f"![{plot.replace('-', ' ')}](head-to-head-{name}-{plot}.png)")
-    return "\n\n".join([*text, "Parts of a step, each waited for:", parts_table(results)])
+    text += ["Parts of a step, each waited for:", parts_table(results)]
+    return "\n\n".join(text).replace("|  ", "| ")
 
 
 def main() -> None:
@@ -86,6 +87,8 @@ def main() -> None:
             found[name] = json.loads(report)
     status = [[title, *(measured(found[name], key) for name in DATA_SETS), ""] for title, key in SECTIONS]
     sections = "\n\n".join(section(name, out / name, found[name], page.parent) for name in DATA_SETS)
+    notes = out / "notes.md"  # what whoever ran it has to say of it
+    said = f"\n## Notes on this run\n\n{notes.read_text().strip()}\n" if notes.is_file() else ""
     page.write_text(f"""# Head to head
 
 Categorical pretraining beside the contrastive baseline: one backbone, one start, the same pictures in the same order,
@@ -105,7 +108,7 @@ best": what each spends until it reaches the best accuracy that the contrastive 
 straight lines between evaluations, which are not on the clock.
 
 {sections}
-""")
+{said}""")
 
 
 if __name__ == "__main__":

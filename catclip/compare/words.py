@@ -69,6 +69,12 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
     before = f", from {start:.3f} untrained" if start is not None else ""
     text = f"At the end {ends} of {title}{before}."
     share = results.get(f"reached.{figure}")
+    seen, taken = results.get(f"{first}.curve_{figure}_samples", []), results.get(f"{first}.samples_to_{figure}")
+    if taken is not None and len(seen) > 1 and taken < seen[1]:
+        text += (
+            f" {first.capitalize()} passed the best of {second} before its first evaluation after the start: when, is "
+            "guessed along a straight line, and so is every ratio to it."
+        )
     if share is not None and share < 1:
         count, seeds = round(share * len(results["seeds"])), len(results["seeds"])
         text += (

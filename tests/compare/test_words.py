@@ -57,6 +57,12 @@ def test_seeds_that_never_get_there_are_counted():
     )
 
 
+@pytest.mark.parametrize(("taken", "guessed"), [(50, True), (150, False)])
+def test_a_crossing_before_the_first_evaluation_is_called_a_guess(taken, guessed):
+    text = said(a__samples_to_probe_accuracy=taken, a__curve_probe_accuracy_samples=[0, 100, 200])
+    assert ("guessed along a straight line" in text) == guessed
+
+
 def test_one_seed_is_owned_up_to():
     assert "This is one seed" in said(seeds=[0])
 
