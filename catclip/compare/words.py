@@ -115,11 +115,14 @@ def _to_accuracy(
 def _scaling(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
     if "scaling.gpus" not in results:
         return
-    bytes_sent = [results[f"scaling.{name}.bytes_per_step"] for name in (first, second)]
+    sent = [results[f"scaling.{name}.bytes_per_step"] / 2**20 for name in (first, second)]
     yield (
-        f"On {results['scaling.measured_ranks'][-1]} ranks a step of {first} moves {bytes_sent[0] / 2**20:,.1f} MiB "
-        f"and one of {second} {bytes_sent[1] / 2**20:,.1f} MiB between them (measured)."
+        f"On {results['scaling.measured_ranks'][-1]} ranks each sends {sent[0]:,.1f} MiB in a step of {first} and "
+        f"{sent[1]:,.1f} MiB in one of {second} (measured)."
     )
     most = results["scaling.gpus"][-1]
     rates = [results[f"scaling.{name}.predicted_images_per_second_at_{most}"] for name in (first, second)]
-    yield f"Prediction, not measured: at {most:,} ranks {first} would have {rates[0] / rates[1]:.2f}× the throughput."
+    yield (
+        f"Prediction, not measured: at {most:,} ranks {first} would see {rates[0]:,.0f} images a second and {second} "
+        f"{rates[1]:,.0f}. Their times on one rank were not taken in turn, so no ratio is given."
+    )

@@ -71,7 +71,7 @@ def test_predictions_are_called_so():
     more = {f"scaling.{name}.{key}": value for name, value in (("a", 3.0), ("b", 2.0))
             for key in ("bytes_per_step", "predicted_images_per_second_at_64")}  # fmt: skip
     text = said(**more, **{"scaling.gpus": [64], "scaling.measured_ranks": [1, 2]})
-    assert "Prediction, not measured: at 64 ranks a would have 1.50×" in text
+    assert "Prediction, not measured: at 64 ranks a would see 3 images a second and b 2." in text
 
 
 def test_one_objective_has_nothing_beside_it():
