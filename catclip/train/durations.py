@@ -96,7 +96,10 @@ def run_length(run: RunConfig, epoch: int, seen_in: Callable[[int], Callable[[in
     given = {name: getattr(run, name) for name in ("steps", "samples", "epochs") if getattr(run, name) is not None}
     if len(given) != 1:
         said = ", ".join(f"run.{name}={value}" for name, value in given.items()) or "none"
-        raise UserError(f"Give the run's length as exactly one of run.steps, run.samples, run.epochs (given: {said}).")
+        advice = "; take back the others, as by run.epochs=null" if given else ""
+        raise UserError(
+            f"Give the run's length as exactly one of run.steps, run.samples, run.epochs (given: {said}){advice}."
+        )
     ((name, value),) = given.items()
     if value <= 0 or run.batch <= 0:
         raise UserError(f"run.{name}={value} and run.batch={run.batch} must be positive.")

@@ -78,6 +78,6 @@ class FiniteWatch:
             others = f" Such steps are {self.count} now; run.skip_nonfinite={self.allowed}." if self.allowed else ""
             raise UserError(
                 f"{self.name}: the {_WHAT[name]} is {values[name]} at step {step.number}.{others} Its pictures "
-                f"({some}) are listed in {path}. A lower optim.lr, a longer optim.warmup or run.precision=fp32 may "
-                "help, and run.skip_nonfinite=10 leaves out up to ten such steps; the last checkpoint is intact."
+                f"({some}) are listed in {path}. A lower optim.lr, a longer optim.warmup or, where it is not yet, "
+                "run.precision=fp32 may help, and run.skip_nonfinite=10 leaves out up to ten such steps; the last checkpoint is intact."
             )

@@ -82,7 +82,7 @@ class Mapping:
         if none := [match.name for match in self.matches if not match.rows]:
             text += f". Without a row: {_some(none)}"
         if same := self.same_rows():
-            text += f". On one row, and so alike: {_some([' = '.join(names[:4]) for names in same])}"
+            text += f". On one row, and so alike: {_some([' = '.join(names[:4]) for names in same], 3)}"
         return text + "."
 
     def table(self, most: int = 40) -> Table:
