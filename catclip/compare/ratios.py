@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import bootstrap
 
 WIDEST = 0.2  # of the ratio, to either side
-SUPPORTED, EQUAL, UNCLEAR, FEW = "supported", "no difference found", "spread too wide", "too few rounds"
+SUPPORTED, EQUAL, UNCLEAR, FEW = "supported", "equal", "unclear", "too few rounds"
 _RESAMPLES = 2000
 
 

@@ -31,7 +31,7 @@ def section_tables(results: dict[str, Any], names: list[str]) -> list[Table]:
 
 def _grid(title: str, *columns: str) -> Table:
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left")
-    grid.add_column("", overflow="fold")
+    grid.add_column("", no_wrap=True)
     for column in columns:
         grid.add_column(column, justify="right", overflow="fold")
     return grid

@@ -83,7 +83,7 @@ def test_figures_are_medians_with_ratios_to_what_is_configured(glyphs, monkeypat
     assert figures["sensitivity.a.patch_dropout=0.5.note"] == "it drops none"
     assert figures["sensitivity.a.precision=bf16.milliseconds.ratio"] == pytest.approx(3, rel=0.02)
     assert figures["sensitivity.a.peak_memory_bytes"] == 100
-    assert figures["sensitivity.a.workers=1.milliseconds.ratio.verdict"] == "no difference found"
+    assert figures["sensitivity.a.workers=1.milliseconds.ratio.verdict"] == "equal"
     assert "sensitivity.a.workers=0.milliseconds.ratio.verdict" not in figures  # as configured
     assert not any(isinstance(value, dict | list) for value in figures.values())
 
