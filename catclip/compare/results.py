@@ -110,6 +110,7 @@ def _add_to_accuracy(
 
     Adds `<name>.<budget>_to_<figure>`, the mean over seeds; `reached.<figure>`, the share of the seeds in which the
     first gets there; and where it does in all, `ratio.<budget>_to_<figure>`, the second's divided by the first's.
+    Where one is there before its first evaluation after the start, when is not known: then `too_coarse.<figure>` alone.
     """
     spent: dict[str, list[tuple[float, ...] | None]] = {first: [], second: []}
     for one, other in zip(runs[first], runs[second], strict=True):
@@ -119,13 +120,22 @@ def _add_to_accuracy(
         for name, run in ((first, one), (second, other)):
             spent[name].append(_spent(run, figure, max(goals), costs[name].get("flops_per_image")))
     results[f"reached.{figure}"] = statistics.fmean(each is not None for each in spent[first])
-    if any(not each or not all(each) for name in spent for each in spent[name]):  # never, or untrained
+    if any(each is None for name in spent for each in spent[name]):
+        return
+    if any(_is_guess(run, figure, each) for name in spent for run, each in zip(runs[name], spent[name], strict=True)):
+        results[f"too_coarse.{figure}"] = True
         return
     for index, budget in enumerate(BUDGETS[: len(spent[first][0] or ())]):
         values = {name: [each[index] for each in spent[name] if each] for name in spent}
         for name in values:
             _add_mean(results, f"{name}.{budget}_to_{figure}", values[name])
         _add_ratio(results, f"{budget}_to_{figure}", values[second], values[first])
+
+
+def _is_guess(run: SweptRun, figure: str, spent: tuple[float, ...] | None) -> bool:
+    """Whether the goal was passed before the first evaluation after the start: when, is not known."""
+    seen = [row["samples"] for row in run.curve if figure in row]
+    return spent is not None and (len(seen) < 2 or spent[1] < seen[1])
 
 
 def _spent(run: SweptRun, figure: str, goal: float, flops_per_image: float | None) -> tuple[float, ...] | None:

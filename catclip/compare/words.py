@@ -69,11 +69,10 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
     before = f", from {start:.3f} untrained" if start is not None else ""
     text = f"At the end {ends} of {title}{before}."
     share = results.get(f"reached.{figure}")
-    seen, taken = results.get(f"{first}.curve_{figure}_samples", []), results.get(f"{first}.samples_to_{figure}")
-    if taken is not None and len(seen) > 1 and taken < seen[1]:
+    if results.get(f"too_coarse.{figure}"):
         text += (
-            f" {first.capitalize()} passed the best of {second} before its first evaluation after the start: when, is "
-            "guessed along a straight line, and so is every ratio to it."
+            f" The best of {second} was passed before the first evaluation after the start: there is no "
+            "time-to-accuracy ratio. Evaluate more often (run.evaluate_every) for one."
         )
     if share is not None and share < 1:
         count, seeds = round(share * len(results["seeds"])), len(results["seeds"])

@@ -100,13 +100,15 @@ def test_collect_by_hand(runs):
 
 
 def test_over_seeds_by_hand(tmp_path):
-    first = [fake_run(tmp_path, "a", [(0, 0.1), (end, 0.5)], seed) for seed, end in enumerate((10, 11, 12))]
+    first = [
+        fake_run(tmp_path, "a", [(0, 0.1), (end / 2, 0.3), (end, 0.5)], seed) for seed, end in enumerate((10, 11, 12))
+    ]
     second = [fake_run(tmp_path, "b", [(0, 0.1), (end, best)], seed)
               for seed, (end, best) in enumerate(((40, 0.5), (44, 0.3), (48, 0.5)))]  # fmt: skip
     costs = {"a": COSTS["categorical"], "b": COSTS["contrastive"]}
     results = collect({"a": first, "b": second}, costs)
     assert results["seeds"] == [0, 1, 2]
-    assert results["a.curve_probe_accuracy_seconds"] == [0, 11]
+    assert results["a.curve_probe_accuracy_seconds"] == [0, 5.5, 11]
     assert results["b.curve_probe_accuracy"] == [pytest.approx(0.1), pytest.approx(1.3 / 3)]
     assert results["b.curve_probe_accuracy.spread"] == [
         pytest.approx(0),
@@ -132,6 +134,16 @@ def test_no_ratio_where_one_seed_never_gets_there(tmp_path):
     results = collect({"a": first, "b": second}, {"a": COSTS["categorical"], "b": COSTS["contrastive"]})
     assert results["reached.probe_accuracy"] == 0.5
     assert not any(key.startswith("ratio.seconds_to") for key in results)
+
+
+def test_no_ratio_where_it_was_passed_before_the_first_evaluation(tmp_path):
+    first = fake_run(tmp_path, "first", [(0, 0.1), (10, 0.5), (20, 0.6)])
+    second = fake_run(tmp_path, "second", [(0, 0.1), (20, 0.4)])
+    results = collect(
+        {"first": [first], "second": [second]}, {"first": COSTS["categorical"], "second": COSTS["contrastive"]}
+    )
+    assert results["too_coarse.probe_accuracy"]
+    assert not any("_to_probe_accuracy" in key for key in results)
 
 
 def test_no_ratio_of_times_where_the_second_was_best_untrained(tmp_path):

@@ -57,10 +57,10 @@ def test_seeds_that_never_get_there_are_counted():
     )
 
 
-@pytest.mark.parametrize(("taken", "guessed"), [(50, True), (150, False)])
-def test_a_crossing_before_the_first_evaluation_is_called_a_guess(taken, guessed):
-    text = said(a__samples_to_probe_accuracy=taken, a__curve_probe_accuracy_samples=[0, 100, 200])
-    assert ("guessed along a straight line" in text) == guessed
+@pytest.mark.parametrize("coarse", [True, False])
+def test_a_crossing_before_the_first_evaluation_has_no_ratio(coarse):
+    text = said(too_coarse__probe_accuracy=coarse)
+    assert ("Evaluate more often (run.evaluate_every)" in text) == coarse
 
 
 def test_one_seed_is_owned_up_to():
