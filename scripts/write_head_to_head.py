@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from catclip.compare.over_seeds import CONFIDENCE, WIDEST
-from catclip.compare.plots import PARTS
 from catclip.compare.report import rows
+from catclip.compare.sections_report import section_grids
 from catclip.compare.words import sentences
 from catclip.train.folder import read_config
 
@@ -19,7 +19,7 @@ SECTIONS = [
     ("1. Equal batch: parts of a step", "step.batch"),
     ("2. Best batch", "batch."),
     ("3. Scaling", "scaling."),
-    ("4. Learning", "seeds"),
+    ("4. Learning", "ratio.parameters"),
     ("5. Sensitivities", "sensitivity."),
 ]
 GPU = "ViT-B/32, B/16, L/16 on a GPU"
@@ -33,17 +33,6 @@ def measured(results: dict[str, Any] | None, key: str) -> str:
 def table(head: list[str], lines: list[list[str]]) -> str:
     made = [head, ["---"] * len(head), *lines]
     return "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in made)
-
-
-def parts_table(results: dict[str, Any]) -> str:
-    """Milliseconds of every part of a step, an empty cell where it was not measured."""
-    names = results["objectives"]
-    lines = []
-    for part in PARTS:
-        cells = [results.get(f"step.{name}.{part}.milliseconds") for name in names]
-        shown = ["" if value is None else f"{value:,.1f}" for value in cells]
-        lines.append([part.replace("_", " "), *shown])
-    return table(["ms a step", *names], lines)
 
 
 def describe(folder: Path, results: dict[str, Any]) -> str:
@@ -72,7 +61,8 @@ def section(name: str, folder: Path, results: dict[str, Any] | None, docs: Path)
         if file.is_file():
             shutil.copyfile(file, docs / f"head-to-head-{name}-{plot}.png")
             text.append(f"![{plot.replace('-', ' ')}](head-to-head-{name}-{plot}.png)")
-    text += ["Parts of a step, each waited for:", parts_table(results)]
+    for grid in section_grids(results):
+        text += [f"### {grid.title}", table(grid.head, grid.rows)]
     return "\n\n".join(text).replace("|  ", "| ")
 
 

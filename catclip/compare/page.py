@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from catclip.compare.plots import to_svg
 from catclip.compare.report import rows
+from catclip.compare.sections_report import section_grids
 from catclip.compare.words import sentences
 from catclip.files import write_atomically
 
@@ -41,7 +42,7 @@ def write_page(results: dict[str, Any], environment: dict[str, Any], figures: di
         "style": (_PARTS / "page.css").read_text(encoding="utf-8"),
         "words": "\n    ".join(f"<p>{html.escape(each)}</p>" for each in sentences(results)),
         "plots": "\n    ".join(_plot(name, figure, results) for name, figure in figures.items()),
-        "table": _table(results),
+        "tables": _tables(results),
     }
     template = (_PARTS / "page.html").read_text(encoding="utf-8")
     # In one pass: what is filled in may look like a place to fill in.
@@ -64,8 +65,16 @@ def _plot(name: str, figure: Figure, results: dict[str, Any]) -> str:
     return f"<figure>{to_svg(figure, html.escape(caption))}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def _table(results: dict[str, Any]) -> str:
+def _tables(results: dict[str, Any]) -> str:
+    """The figures of training, and those of every other section under its title."""
     head = ["", *results["objectives"], *(["2nd ÷ 1st"] if len(results["objectives"]) > 1 else [])]
-    lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(results)]
-    return f"<table>{''.join(lines)}</table>"
+    learned = rows(results)
+    tables = [_table(head, learned)] if learned else []
+    tables += [f"<h3>{html.escape(grid.title)}</h3>{_table(grid.head, grid.rows)}" for grid in section_grids(results)]
+    return "\n    ".join(tables)
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    text = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines]
+    return f'<div class="wide"><table><tr>{text}</tr>{"".join(body)}</table></div>'

@@ -16,7 +16,7 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
+from catclip.compare.ratios import median_figures, ratio_figures
 from catclip.config import MeasureConfig, PretrainConfig
 from catclip.data.loader import Loader, TrainingBatches
 from catclip.data.pairs import Pairs
@@ -37,6 +38,7 @@ from catclip.train.run import synchronize
 from catclip.train.trainer import Trainer
 
 GPUS = (8, 64, 256, 1024)
+ROUNDS = 3  # each starts processes of its own for every side, which takes longer than the steps
 _BILLION = 1e9  # pictures
 
 
@@ -73,14 +75,16 @@ def scaling_figures(
     Args:
         configs: by the objective's name; `run.batch` is a rank's here.
         device: `cuda`: a GPU a rank, as far as there are any; `cpu`.
-        measure: ranks to measure, 1 first and rising; the prediction's bandwidth; steps, of which the median counts.
+        measure: ranks to measure, 1 first and rising; the prediction's bandwidth; steps in a turn, of which the median
+            counts. The objectives take `ROUNDS` turns each on every number of ranks.
 
     Returns:
         `scaling.measured_ranks`, `.gpus` (those predicted), `.bandwidth`, `.batch_per_rank`; of each objective
         `scaling.<name>.bytes_per_step`, what a rank sends on the most ranks measured; of each number of ranks
-        `.bytes_per_step_at_<n>`, `.gradient_bytes_at_<n>`, `.gathered_bytes_at_<n>`, `.seconds_at_<n>`; where three
-        were measured `.bytes_error_at_<n>` and `.seconds_error_at_<n>`, the model's relative errors, fitted to the two
-        lowest; `.predicted_images_per_second_at_<n>`, `.predicted_gpu_hours_per_billion_at_<n>`.
+        `.bytes_per_step_at_<n>`, `.gradient_bytes_at_<n>`, `.gathered_bytes_at_<n>`, `.seconds_at_<n>` with `.spread`;
+        where three were measured `.bytes_error_at_<n>` and `.seconds_error_at_<n>`, the model's relative errors, fitted
+        to the two lowest; `.predicted_images_per_second_at_<n>`, `.predicted_gpu_hours_per_billion_at_<n>`; of all but
+        the first `scaling.ratio.<name>_to_<first>.seconds_at_<n>` as `ratio_figures`.
 
     Raises:
         torch.multiprocessing.ProcessRaisedException: a rank fails.
@@ -91,10 +95,26 @@ def scaling_figures(
         "scaling.measured_ranks": list(counts), "scaling.gpus": list(GPUS), "scaling.bandwidth": bandwidth,
         "scaling.batch_per_rank": batch,
     }  # fmt: skip
-    for name, config in configs.items():
-        found = {count: measure_on(count, config, device.type, measure.steps) for count in counts}
+    rounds = [_round(configs, counts, device, measure.steps, turn) for turn in range(ROUNDS)]
+    first = next(iter(configs))
+    for name in configs:
+        seconds = {count: [each[name, count].seconds for each in rounds] for count in counts}
+        found = {n: replace(rounds[0][name, n], seconds=statistics.median(seconds[n])) for n in counts}
         results |= {f"scaling.{name}.{key}": value for key, value in _figures(found, batch, bandwidth).items()}
+        for count in counts:
+            results |= median_figures(f"scaling.{name}.seconds_at_{count}", seconds[count])
+            if name != first:
+                others = [each[first, count].seconds for each in rounds]
+                results |= ratio_figures(f"scaling.ratio.{name}_to_{first}.seconds_at_{count}", seconds[count], others)
     return results
+
+
+def _round(
+    configs: Mapping[str, PretrainConfig], counts: Sequence[int], device: torch.device, steps: int, turn: int
+) -> dict[tuple[str, int], Traffic]:
+    """Measure every objective once on every number of ranks; who comes first alternates."""
+    names = list(configs) if turn % 2 else list(configs)[::-1]
+    return {(name, count): measure_on(count, configs[name], device.type, steps) for count in counts for name in names}
 
 
 def _figures(found: Mapping[int, Traffic], batch: int, bandwidth: float) -> dict[str, float]:

@@ -1,6 +1,8 @@
-"""What a comparison's measurements of steps, batches and sensitivities say, as tables for the console."""
+"""What a comparison's measurements of steps, batches, ranks and sensitivities say, as tables."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
@@ -18,40 +20,62 @@ _NAMES = {
 }
 
 
-def section_tables(results: dict[str, Any], names: list[str]) -> list[Table]:
-    """The tables of those sections that were measured, each at most 80 wide for two objectives."""
-    tables = []
+@dataclass(frozen=True)
+class Grid:
+    """A table, for whatever shows it.
+
+    Attributes:
+        head: of its columns; the first is that of the rows' names.
+    """
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def section_grids(results: dict[str, Any]) -> list[Grid]:
+    """Those of the sections that were measured."""
+    names = results["objectives"]
+    grids = []
     if "step.batch" in results:
-        tables += [_parts(results, names), _ratios(results, names)]
+        grids += [_parts(results, names), _ratios(results)]
     if "batch.memory_bytes" in results:
-        tables.append(_batches(results, names))
-    tables += [_sensitivities(results, name) for name in names if f"sensitivity.{name}.milliseconds" in results]
-    return tables
+        grids.append(_batches(results, names))
+    if "scaling.gpus" in results:
+        grids.append(_scaling(results, names))
+    return grids + [_sensitivities(results, name) for name in names if f"sensitivity.{name}.milliseconds" in results]
 
 
-def _grid(title: str, *columns: str) -> Table:
-    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left")
-    grid.add_column("", no_wrap=True)
-    for column in columns:
-        grid.add_column(column, justify="right", overflow="fold")
-    return grid
+def to_table(grid: Grid) -> Table:
+    """For the console: at most 80 wide for two objectives."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=grid.title, title_justify="left")
+    table.add_column(grid.head[0], no_wrap=True)
+    for column in grid.head[1:]:
+        table.add_column(column, justify="right", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*row)
+    return table
 
 
-def _parts(results: dict[str, Any], names: list[str]) -> Table:
-    title = f"A step of {results['step.batch']:,} pictures, {results['step.precision']}: ms (GFLOPs, MB moved)"
-    grid = _grid(title, *names)
+def _parts(results: dict[str, Any], names: list[str]) -> Grid:
+    rows = []
     for part in PARTS:
         cells = [_part(results, f"step.{name}.{part}") for name in names]
         if any(cells):
-            grid.add_row(_NAMES.get(part, part), *cells)
-    grid.add_row("step", *(f"{results[f'step.{name}.milliseconds']:,.1f} ms" for name in names))
-    grid.add_row("spread", *(f"{results[f'step.{name}.milliseconds.spread']:.0%}" for name in names))
-    grid.add_row("images a second", *(f"{results[f'step.{name}.images_per_second']:,.0f}" for name in names))
-    grid.add_row("peak memory", *(_gib(results[f"step.{name}.peak_memory_bytes"]) for name in names))
-    grid.add_row("GFLOPs a second", *(f"{results[f'step.{name}.flops_per_second'] / 1e9:,.1f}" for name in names))
-    if all(f"step.{name}.mfu" in results for name in names):
-        grid.add_row("MFU", *(f"{results[f'step.{name}.mfu']:.0%}" for name in names))
-    return grid
+            rows.append([_NAMES.get(part, part), *cells])
+    shown: list[tuple[str, str, Callable[[float], str]]] = [
+        ("step", "milliseconds", "{:,.1f} ms".format),
+        ("spread", "milliseconds.spread", "{:.0%}".format),
+        ("images a second", "images_per_second", "{:,.0f}".format),
+        ("peak memory", "peak_memory_bytes", _gib),
+        ("GFLOPs a second", "flops_per_second", lambda value: f"{value / 1e9:,.1f}"),
+        ("MFU", "mfu", "{:.0%}".format),
+    ]
+    for label, key, show in shown:
+        if all(f"step.{name}.{key}" in results for name in names):
+            rows.append([label, *(show(results[f"step.{name}.{key}"]) for name in names)])
+    title = f"A step of {results['step.batch']:,} pictures, {results['step.precision']}: ms (GFLOPs, MB moved)"
+    return Grid(title, ["", *names], rows)
 
 
 def _part(results: dict[str, Any], key: str) -> str:
@@ -62,58 +86,83 @@ def _part(results: dict[str, Any], key: str) -> str:
     return f"{took:,.1f} ({flops / 1e9:,.3g}, {moved / 1e6:,.0f})"
 
 
-def _ratios(results: dict[str, Any], names: list[str]) -> Table:
+def _ratios(results: dict[str, Any]) -> Grid:
     """Of each side's step to the one that it is compared with; no number where the rounds do not support it."""
-    grid = _grid("Steps side by side", "time", "memory", "FLOPs")
+    rows = []
     for key in results:
         found = re.fullmatch(r"step\.ratio\.(\w+)_to_(\w+)\.milliseconds\.verdict", key)
         if not found:
             continue
         base = key.removesuffix(".milliseconds.verdict")
         flops = results.get(f"{base}.flops")
-        grid.add_row(
-            f"{PEERS.get(found[1], found[1])} ÷ {found[2]}",
-            ratio_text(results, f"{base}.milliseconds"),
-            ratio_text(results, f"{base}.peak_memory_bytes") if f"{base}.peak_memory_bytes.verdict" in results else "",
-            f"{flops:.2f}×" if flops else "",
-        )
+        name = f"{PEERS.get(found[1], found[1])} ÷ {found[2]}"
+        memory = f"{base}.peak_memory_bytes"
+        rows.append([
+            name, ratio_text(results, f"{base}.milliseconds"),
+            ratio_text(results, memory) if f"{memory}.verdict" in results else "", f"{flops:.2f}×" if flops else "",
+        ])  # fmt: skip
     if "labeller.default.captions_per_second" in results:
-        grid.add_row("captions/s: default ÷ published", ratio_text(results, "labeller.ratio.default_to_published"))
-    return grid
+        told = ratio_text(results, "labeller.ratio.default_to_published")
+        rows.append(["captions/s: default ÷ published", told, "", ""])
+    elif "labeller.note" in results:
+        rows.append(["captions/s: default ÷ published", "not measured", "", ""])
+    return Grid("Steps side by side", ["", "time", "memory", "FLOPs"], rows)
 
 
-def _batches(results: dict[str, Any], names: list[str]) -> Table:
-    grid = _grid(f"The largest batch in {_gib(results['batch.memory_bytes'])}", *names)
-    grid.add_row("pictures", *(f"{results[f'batch.{name}.largest']:,}" for name in names))
-    grid.add_row("limited by", *(results[f"batch.{name}.limited_by"] for name in names))
-    grid.add_row("images a second", *(f"{results[f'batch.{name}.images_per_second']:,.0f}" for name in names))
-    grid.add_row("spread", *(f"{results[f'batch.{name}.images_per_second.spread']:.0%}" for name in names))
+def _batches(results: dict[str, Any], names: list[str]) -> Grid:
+    rows = [
+        ["pictures", *(f"{results[f'batch.{name}.largest']:,}" for name in names)],
+        ["limited by", *(results[f"batch.{name}.limited_by"] for name in names)],
+        ["images a second", *(f"{results[f'batch.{name}.images_per_second']:,.0f}" for name in names)],
+        ["spread", *(f"{results[f'batch.{name}.images_per_second.spread']:.0%}" for name in names)],
+    ]
     if len(names) > 1:
         ratios = (ratio_text(results, f"batch.ratio.{name}_to_{names[0]}.images_per_second") for name in names[1:])
-        grid.add_row(f"images a second ÷ {names[0]}'s", "", *ratios)
-    return grid
+        rows.append([f"images a second ÷ {names[0]}'s", "", *ratios])
+    return Grid(f"The largest batch in {_gib(results['batch.memory_bytes'])}", ["", *names], rows)
 
 
-def _sensitivities(results: dict[str, Any], name: str) -> Table:
+def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
+    """What ranks sent and took, measured; and what the model of `catclip.compare.scaling` makes of it."""
+
+    def row(label: str, key: str, show: Callable[[float], str]) -> list[str]:
+        return [label, *(show(results[f"scaling.{name}.{key}"]) for name in names)]
+
+    rows = []
+    for count in results["scaling.measured_ranks"]:
+        ranks = f"{count} rank{'s' if count > 1 else ''}"
+        rows.append(row(f"ms a step, {ranks}", f"seconds_at_{count}", lambda value: f"{1000 * value:,.1f}"))
+        if count > 1:
+            rows.append(
+                row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda value: f"{value / 2**20:,.2f}")
+            )
+    for count in results["scaling.gpus"]:
+        rows.append(row(f"PREDICTED images/s, {count:,}", f"predicted_images_per_second_at_{count}", "{:,.0f}".format))
+        rows.append(row("  PREDICTED hours/10⁹", f"predicted_gpu_hours_per_billion_at_{count}", "{:,.0f}".format))
+    rate = f"{results['scaling.bandwidth'] / 1e9:g} GB/s"
+    title = f"Ranks of {results['scaling.batch_per_rank']:,} pictures each; predicted at {rate}, hours of all ranks"
+    return Grid(title, ["", *names], rows)
+
+
+def _sensitivities(results: dict[str, Any], name: str) -> Grid:
     base = f"sensitivity.{name}"
-    grid = _grid(f"Sensitivities of {name}", "ms a step", "÷ configured", "peak memory")
     keys = [
         key.removesuffix(".milliseconds")
         for key in results
         if re.fullmatch(rf"{re.escape(base)}(\..+)?\.milliseconds", key)
     ]
+    rows = []
     for key in keys:
         ratio = f"{key}.milliseconds.ratio"
-        grid.add_row(
-            key.removeprefix(base).removeprefix(".") or "as configured",
-            f"{results[f'{key}.milliseconds']:,.1f}",
+        rows.append([
+            key.removeprefix(base).removeprefix(".") or "as configured", f"{results[f'{key}.milliseconds']:,.1f}",
             ratio_text(results, ratio) if f"{ratio}.verdict" in results else "",
             _gib(results[f"{key}.peak_memory_bytes"]),
-        )
+        ])  # fmt: skip
     for key in results:
         if key.startswith(f"{base}.") and key.endswith(".note"):
-            grid.add_row(key.removeprefix(f"{base}.").removesuffix(".note"), "not measured")
-    return grid
+            rows.append([key.removeprefix(f"{base}.").removesuffix(".note"), "not measured", "", ""])
+    return Grid(f"Sensitivities of {name}", ["", "ms a step", "÷ configured", "peak memory"], rows)
 
 
 def _gib(value: float) -> str:

@@ -121,7 +121,13 @@ def _scaling(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
     )
     most = results["scaling.gpus"][-1]
     rates = [results[f"scaling.{name}.predicted_images_per_second_at_{most}"] for name in (first, second)]
+    ratio = results.get(f"scaling.ratio.{second}_to_{first}.seconds_at_1")
+    why = (
+        "; their times on one rank, which it rests on, vary too much for a ratio."
+        if ratio is None
+        else f", {rates[0] / rates[1]:.2f}× as many for {first}."
+    )
     yield (
         f"Prediction, not measured: at {most:,} ranks {first} would see {rates[0]:,.0f} images a second and {second} "
-        f"{rates[1]:,.0f}. Their times on one rank were not taken in turn, so no ratio is given."
+        f"{rates[1]:,.0f}{why}"
     )

@@ -12,7 +12,7 @@ from catclip.compare.page import write_page
 from catclip.compare.plots import drawn, write_pngs
 from catclip.compare.report import plot, table
 from catclip.compare.results import collect
-from catclip.compare.sections_report import section_tables
+from catclip.compare.sections_report import section_grids, to_table
 from catclip.compare.step import first_batches, peak_memory_bytes
 from catclip.compare.words import sentences
 from catclip.config import CompareConfig, PretrainConfig
@@ -128,8 +128,8 @@ def show(results: dict[str, Any], out: Path, console: Console) -> None:
     """Print the table, what it says in words, and where the page is."""
     if "learning" in results.get("sections", ["learning"]):
         console.print(table(results))
-    for grid in section_tables(results, results["objectives"]):
-        console.print(grid, "")
+    for grid in section_grids(results):
+        console.print(to_table(grid), "")
     if len(results["objectives"]) > 1:
         console.print("", *sentences(results), sep="\n", markup=False, highlight=False)
     console.print(f"Page, plots and figures: compare.html, compare.png, compare.json in {out}", markup=False)

@@ -20,13 +20,17 @@ GPUS = [1, 8, 64]
 
 def everything() -> dict:
     figures = results("categorical", "contrastive<b>") | {"seeds": [0, 1], "step.batch": 8, "scaling.gpus": GPUS}
-    figures["scaling.measured_ranks"] = [1, 2]
+    figures |= {"scaling.measured_ranks": [1, 2], "scaling.bandwidth": 50e9, "scaling.batch_per_rank": 8}
+    figures["step.precision"] = "bf16"
     for name in figures["objectives"]:
         figures[f"{name}.curve_probe_accuracy.spread"] = [0.0, 0.1, 0.05]
         figures[f"{name}.curve_probe_accuracy_flops"] = [0, 1e12, 2e12]
-        figures |= {f"step.{name}.{part}.milliseconds": 3.0 for part in PARTS}
+        units = ("milliseconds", "flops", "bytes")
+        figures |= {f"step.{name}.{part}.{unit}": 3.0 for part in PARTS for unit in units}
         figures |= {f"scaling.{name}.predicted_images_per_second_at_{count}": 10.0 * count for count in GPUS}
-        figures[f"scaling.{name}.bytes_per_step"] = 1e6
+        figures |= {f"scaling.{name}.predicted_gpu_hours_per_billion_at_{count}": 1.5 for count in GPUS}
+        figures |= {f"scaling.{name}.seconds_at_{count}": 0.5 for count in (1, 2)}
+        figures |= {f"scaling.{name}.bytes_per_step": 1e6, f"scaling.{name}.bytes_per_step_at_2": 1e6}
     return figures
 
 

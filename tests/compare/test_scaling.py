@@ -36,7 +36,9 @@ def test_the_model_by_hand(glyphs, monkeypatch):
     monkeypatch.setattr(scaling, "measure_on", fake)
 
     config = tiny.config("contrastive", glyphs, batch=32)
-    figures = scaling_figures({"x": config}, torch.device("cpu"), MeasureConfig(ranks=[1, 2, 4], bandwidth=1e7))
+    measure = MeasureConfig(ranks=[1, 2, 4], bandwidth=1e7)
+    figures = scaling_figures({"x": config, "y": config}, torch.device("cpu"), measure)
+    assert figures["scaling.ratio.y_to_x.seconds_at_2.verdict"] == "equal"
     assert figures["scaling.x.bytes_per_step_at_1"] == 0
     assert figures["scaling.x.bytes_per_step_at_2"] == pytest.approx(1.4e6 + 0.2e6)
     assert figures["scaling.x.bytes_error_at_4"] == pytest.approx(0)

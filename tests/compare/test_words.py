@@ -71,7 +71,11 @@ def test_predictions_are_called_so():
     more = {f"scaling.{name}.{key}": value for name, value in (("a", 3.0), ("b", 2.0))
             for key in ("bytes_per_step", "predicted_images_per_second_at_64")}  # fmt: skip
     text = said(**more, **{"scaling.gpus": [64], "scaling.measured_ranks": [1, 2]})
-    assert "Prediction, not measured: at 64 ranks a would see 3 images a second and b 2." in text
+    assert "Prediction, not measured: at 64 ranks a would see 3 images a second and b 2; their times" in text
+    text = said(
+        **more, **{"scaling.gpus": [64], "scaling.measured_ranks": [1, 2], "scaling.ratio.b_to_a.seconds_at_1": 1}
+    )
+    assert "a would see 3 images a second and b 2, 1.50× as many for a." in text
 
 
 def test_one_objective_has_nothing_beside_it():

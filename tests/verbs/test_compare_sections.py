@@ -9,7 +9,7 @@ from rich.console import Console
 
 from catclip.compare import parts
 from catclip.compare.parts import PARTS
-from catclip.compare.sections_report import section_tables
+from catclip.compare.sections_report import section_grids, to_table
 from catclip.config import CompareConfig, MeasureConfig, SensitivityConfig
 from catclip.errors import UserError
 from catclip.verbs import compare_sections
@@ -91,8 +91,8 @@ def test_every_table_is_narrow_enough(glyphs):
         figures[f"sensitivity.{name}.vocabulary=250000.milliseconds.ratio.verdict"] = "supported"
         figures[f"sensitivity.{name}.compile=true.note"] = "no compiler"
     console = quiet()
-    for grid in section_tables(figures, ["a", "b"]):
-        console.print(grid)
+    for grid in section_grids(figures | {"objectives": ["a", "b"]}):
+        console.print(to_table(grid))
     said = console.file.getvalue()
     assert "2.00×" in said
     assert "not measured" in said
