@@ -70,6 +70,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     verb = _find_verb(arguments)
     rest = arguments[len(verb.split()) :]
+    if {"-h", "--help"} & set(rest):
+        print(_help(verb))
+        return
     try:
         _run_verb(verb, rest)
     except UserError as error:
@@ -87,10 +90,17 @@ def usage() -> str:
     lines += [f"  {verb:<16}{line}" for verb, line in VERBS.items()]
     lines += [
         "",
-        "`catclip VERB --cfg job` prints a verb's configuration: every key can be set.",
+        "`catclip VERB --help` has its examples, and every key that can be set.",
         "`catclip VERB -m key=1,2` sweeps. Start with `catclip demo`.",
     ]
     return "\n".join(lines)
+
+
+def _help(verb: str) -> str:
+    from catclip.help import verb_help
+    from catclip.paths import CONF
+
+    return verb_help(verb, VERBS[verb], _schemas()[verb.replace(" ", "_")], CONF)
 
 
 def _find_verb(arguments: list[str]) -> str:
@@ -118,7 +128,7 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
 
     name = verb.replace(" ", "_")
     _check_given_once(arguments)
-    _register_schema()
+    _register_schemas()
     if name == "compare" and any(each.startswith("runs=") for each in arguments):  # trains nothing, needs no data
         arguments = [*arguments, "data.sources=null"]
     # Flags first: Hydra's parser gives up at a flag that stands between two overrides.
@@ -208,13 +218,10 @@ def _quoted(text: str) -> str:
     return f"'{text}'"
 
 
-def _register_schema() -> None:
-    from hydra.core.config_store import ConfigStore
-
+def _schemas() -> dict[str, type]:
     from catclip import config
 
-    store = ConfigStore.instance()
-    verbs = {
+    return {
         "demo": config.DemoConfig,
         "data_glyphs": config.GlyphsConfig,
         "data_pack": config.PackConfig,
@@ -236,7 +243,13 @@ def _register_schema() -> None:
         "bench_step": config.BenchStepConfig,
         "doctor": config.DoctorConfig,
     }
-    for name, schema in verbs.items():
+
+
+def _register_schemas() -> None:
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, schema in _schemas().items():
         store.store(name=f"{name}_schema", node=schema)
 
 

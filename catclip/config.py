@@ -54,9 +54,9 @@ class OptimConfig:
     min_lr: float = 1e-5
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     weight_decay: float = 0.2
-    warmup: Any = "5%"  # a duration, as RunConfig's
+    warmup: Any = "5%"  # a duration: 500 steps, 64000 samples, 2 epochs, 5% of the run
     schedule: str = "cosine"  # after the warm-up: cosine | linear | constant, which falls over the last cooldown
-    cooldown: Any = "20%"  # a duration; of schedule=constant
+    cooldown: Any = "20%"  # of schedule=constant; a duration
     layer_decay: float | None = None  # by which each layer of the backbone learns more slowly than the one above it
     clip: float | None = 1.0  # gradient norm
     ema: float | None = 5e-4  # momentum of the averaged weights; null: none
@@ -64,7 +64,7 @@ class OptimConfig:
 
 @dataclass
 class TrackConfig:
-    log_every: Any = 20  # a duration, as RunConfig's
+    log_every: Any = 20  # a duration: 20 steps, 5% of the run
     wandb: str = "disabled"  # disabled | offline | online
     project: str = "catclip"
     tensorboard: bool = False  # in the run folder
@@ -85,8 +85,8 @@ class RunConfig:
     compile: Any = "auto"  # torch.compile: true | false | auto, on GPUs
     device: str = "auto"  # auto | cpu | cuda | cuda:1 …
     seed: int = 0
-    evaluate_every: Any = "20%"  # at the start and the end too; null: never
-    checkpoint_every: Any = 1000  # at the end too
+    evaluate_every: Any = "20%"  # a duration; at the start and the end too; null: never
+    checkpoint_every: Any = 1000  # a duration; at the end too
     keep: int = 2  # checkpoints
     best: str | None = None  # a figure of the evaluations; the checkpoint at which it is highest is kept too
     skip_nonfinite: int = 0  # steps of a loss or gradient that is not finite to leave out; one more stops the run
@@ -164,7 +164,7 @@ class DataPreviewConfig:
 class PretrainConfig:
     data: DataConfig = MISSING
     backbone: BackboneConfig = MISSING
-    objective: Any = MISSING
+    objective: Any = MISSING  # with options of its own: docs/objectives.md
     optim: OptimConfig = MISSING
     track: TrackConfig = MISSING
     run: RunConfig = MISSING

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catclip"
-BESIDE = {"config", "environment", "errors", "files", "gather", "paths"}
+BESIDE = {"config", "environment", "errors", "files", "gather", "help", "paths"}
 MAY_IMPORT = {
     "captions": set(),
     "data": {"captions"},
