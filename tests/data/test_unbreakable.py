@@ -5,7 +5,9 @@ import os
 import random
 import tarfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -102,12 +104,26 @@ def test_what_is_readable_of_the_hostile_is_read(tmp_path: Path, labels: LabelTa
     assert set(read(tmp_path / "s.tar", labels)[0]) == {"a", "b"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_a_shard_that_may_not_be_read_is_a_problem(tmp_path: Path):
-    path = write_shard(tmp_path / "s.tar", *GOOD)
-    path.chmod(0)
+@pytest.fixture
+def as_somebody() -> Iterator[Path]:
+    """Be a user whom modes concern, for the superuser may read everything; a folder that this user finds."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        own = os.geteuid()
+        write_shard(Path(folder) / "good.tar", *GOOD)
+        write_shard(Path(folder) / "shut.tar", sample("shut")).chmod(0)
+        if own == 0:
+            os.seteuid(65534)
+        yield Path(folder)
+        os.seteuid(own)
+
+
+def test_a_shard_that_may_not_be_read_is_a_problem(as_somebody: Path, labels: LabelTargets):
     with pytest.raises(UserError, match="Permission denied"):
-        Shards(str(path))
+        Shards(str(as_somebody / "shut.tar"))
+    shards = Shards(str(as_somebody / "*.tar"))
+    assert shards.problems == {str(as_somebody / "shut.tar"): "Permission denied"}
+    assert set(read(as_somebody / "*.tar", labels)[0]) == set(read(as_somebody / "good.tar", labels)[0])
 
 
 # ---- mutations ------------------------------------------------------------------------------------------------------
