@@ -20,6 +20,8 @@ FIGURES = {
     "loss": False,
     "images_per_second": True, "seconds": False,
 }  # fmt: skip
+# Of keys that differ together these name a configuration best.
+_TELLING = ("objective._target_", "objective.loss", "objective.labels")
 _REPEATS = "run.seed"  # runs that differ in nothing else are one configuration
 
 
@@ -140,7 +142,10 @@ def swept_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     objective. Of keys that always differ together, as a setting and another that is derived from it, one is enough.
     """
     # What evaluators are given comes last: most of it is derived.
-    keys = sorted({key for each in settings for key in each} - {_REPEATS}, key=lambda key: ("evaluators." in key, key))
+    keys = sorted(
+        {key for each in settings for key in each} - {_REPEATS},
+        key=lambda key: (key not in _TELLING, "evaluators." in key, key),
+    )
     kept: dict[tuple[str, ...], str] = {}
     for key in keys:
         values = tuple(json.dumps(each[key], sort_keys=True) if key in each else "" for each in settings)

@@ -1,6 +1,7 @@
 """What the processes that make batches have in common."""
 
 import gc
+import multiprocessing
 import re
 import signal
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,14 @@ from catclip.errors import UserError
 T = TypeVar("T")
 
 _DIED = re.compile(r"DataLoader worker \(pid")
+
+
+def start_method(workers: int) -> str | None:
+    """Return how a `DataLoader`'s processes start: as Python's do here by themselves; None where there are none.
+
+    A process that a launcher of sweeps has started may have another default, which torch's do not know.
+    """
+    return multiprocessing.get_all_start_methods()[0] if workers else None
 
 
 def begin_worker(worker: int) -> None:

@@ -111,6 +111,8 @@ def test_keys_that_differ():
     assert swept_keys([first, {"a": 2, "b": 5, "same": 0, "run.seed": 1}]) == ["a"]  # b goes with a
     assert swept_keys([first, {"same": 0, "a": 1, "b": 1}]) == ["only"]  # nothing else tells them apart
     assert swept_keys([first]) == []
+    bce = {"objective._target_": "Categorical", "objective.bias": "prior", "objective.loss": "bce"}
+    assert swept_keys([bce, bce | {"objective.bias": "zero", "objective.loss": "softmax"}]) == ["objective.loss"]
 
 
 def test_plots(sweep, tmp_path):

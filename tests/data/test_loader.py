@@ -73,6 +73,13 @@ def test_batches_do_not_depend_on_the_number_of_workers(training, captions):
         assert_same(load(batches, 0, 12, workers), alone)
 
 
+def test_workers_begin_in_a_process_of_a_parallel_sweep(training):
+    """joblib's launcher starts runs in processes whose own default for starting others torch cannot use."""
+    joblib = pytest.importorskip("joblib")
+    (made,) = joblib.Parallel(n_jobs=2)([joblib.delayed(load)(training(), 0, 2, 1)])
+    assert_same(made, load(training(), 0, 2))
+
+
 @pytest.mark.parametrize("workers", [0, 3])
 def test_a_loader_that_starts_later_goes_on_as_if_it_had_never_stopped(training, workers):
     whole = load(training(), 0, 12)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.pictures import Pictures
-from catclip.data.workers import begin_worker, made_by_workers
+from catclip.data.workers import begin_worker, made_by_workers, start_method
 from catclip.errors import UserError
 
 Batch = dict[str, torch.Tensor]
@@ -105,11 +105,13 @@ class LabelledImages:
             UserError: a picture cannot be read or decoded (names it).
         """
         batches = _Batches(self, size, batch)
+        workers = min(workers, len(batches))
         loader: DataLoader[Any] = DataLoader(
             batches,
             batch_size=None,
             sampler=range(len(batches)),
-            num_workers=min(workers, len(batches)),
+            num_workers=workers,
+            multiprocessing_context=start_method(workers),
             collate_fn=_as_is,  # type: ignore[arg-type]
             worker_init_fn=begin_worker,
         )
