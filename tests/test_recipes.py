@@ -24,7 +24,7 @@ BACKBONES = {"b16": (86e6, 3 * 35e9), "l16": (303e6, 3 * 123e9), "h16": (631e6, 
 
 
 def composed(*overrides: str) -> Any:
-    cli._register_schema()
+    cli._register_schemas()
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         return OmegaConf.to_object(compose("pretrain", overrides=["data.sources=x.tar", *overrides]))
