@@ -9,7 +9,6 @@ from rich.console import Console
 
 from catclip.compare import parts
 from catclip.compare.parts import PARTS
-from catclip.compare.sections_report import section_grids, to_table
 from catclip.config import CompareConfig, MeasureConfig, SensitivityConfig
 from catclip.errors import UserError
 from catclip.verbs import compare_sections
@@ -76,27 +75,6 @@ def test_another_section_joins_what_is_there(glyphs, tmp_path, monkeypatch):
     results = compare(config_for(glyphs, out, ["batch"]), quiet())
     assert results["sections"] == ["step", "batch"]
     assert (results["step.x"], results["batch.x"], results["labeller.note"]) == (1, 2, "none")
-
-
-def test_every_table_is_narrow_enough(glyphs):
-    figures = {"batch.memory_bytes": 2**34, "batch.ratio.b_to_a.images_per_second.low": 0.5}
-    figures |= {"batch.ratio.b_to_a.images_per_second.high": 3.0}
-    figures |= {"batch.ratio.b_to_a.images_per_second.verdict": "unclear"}
-    for name in "ab":
-        figures |= {f"batch.{name}.largest": 1024, f"batch.{name}.limited_by": "memory"}
-        figures |= {f"batch.{name}.images_per_second": 100.0, f"batch.{name}.images_per_second.spread": 0.1}
-        for key in ("", ".vocabulary=250000"):
-            figures |= {f"sensitivity.{name}{key}.milliseconds": 1e5, f"sensitivity.{name}{key}.peak_memory_bytes": 1e9}
-        figures[f"sensitivity.{name}.vocabulary=250000.milliseconds.ratio"] = 2.0
-        figures[f"sensitivity.{name}.vocabulary=250000.milliseconds.ratio.verdict"] = "supported"
-        figures[f"sensitivity.{name}.compile=true.note"] = "no compiler"
-    console = quiet()
-    for grid in section_grids(figures | {"objectives": ["a", "b"]}):
-        console.print(to_table(grid))
-    said = console.file.getvalue()
-    assert "2.00×" in said
-    assert "not measured" in said
-    assert max(map(len, said.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
