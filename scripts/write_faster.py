@@ -74,7 +74,7 @@ def trials_table(out: Path, side: str, goal: float) -> str:
     lines = []
     for run in trials(out, side):
         taken, star = seconds_to(run, goal), "**" if run.path == best(out, side).path else ""
-        name = " ".join(re.sub(r"=\S*/(\w+)\.tsv", r"=\1", each) for each in swept(run))
+        name = " ".join(re.sub(r"=\S*[/_]([a-z]+)\.tsv", r"=\1", each) for each in swept(run))
         lines.append([
             f"{star}`{name}`{star}", f"{run.curve[-1]['seconds']:,.0f}", f"{max(accuracies(run)):.3f}",
             "" if taken is None else f"{taken:,.0f}",
@@ -85,6 +85,19 @@ def trials_table(out: Path, side: str, goal: float) -> str:
 def soonest(runs: list[SweptRun], goal: float) -> float | None:
     taken = [each for run in runs if (each := seconds_to(run, goal)) is not None]
     return min(taken) if taken else None
+
+
+def levels_table(out: Path, goal: float) -> str:
+    """The soonest of all trials at accuracies on the way from the untrained backbone's to the goal."""
+    runs = {side: trials(out, side) for side in SIDES}
+    untrained = accuracies(runs["contrastive"][0])[0]
+    lines = []
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        level = untrained + share * (goal - untrained)
+        ours, theirs = (soonest(runs[side], level) for side in SIDES)
+        shown = ["" if each is None else f"{each:,.0f}" for each in (ours, theirs)]
+        lines.append([f"{level:.3f}", *shown, f"{theirs / ours:.2f}×" if ours and theirs else ""])
+    return table(["probe accuracy", "categorical, s", "contrastive, s", "ratio"], lines)
 
 
 def plot(out: Path, path: Path) -> None:
@@ -147,8 +160,8 @@ best configuration that as many trials find? Written by
 
     ./scripts/run_faster DATA
 
-on {around["cpu"]}, {around["cores"]} cores, no GPU, torch {around["versions"]["torch"]}, commit
-{str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {samples:,} pictures seen by
+on {around["cpu"]}, {around["cores"]} cores, no GPU, torch {around["versions"]["torch"]},
+commit {str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {samples:,} pictures seen by
 each run, batch 64, probed on CIFAR-10 ten times on the way. The goal is the highest probe accuracy of any contrastive
 trial; evaluations are not on the clock; between them lines are straight.
 
@@ -159,6 +172,12 @@ trial; evaluations are not on the clock; between them lines are straight.
 The commands are in `scripts/run_faster`; what won is in bold below.
 
 ![How soon any trial of a side is at an accuracy](faster.png)
+
+## The soonest of all trials
+
+From half of the way between the untrained backbone and the goal; each row may be another trial's, one seed each.
+
+{levels_table(out, goal)}
 
 ## The trials
 
