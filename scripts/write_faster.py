@@ -160,10 +160,10 @@ best configuration that as many trials find? Written by
 
     ./scripts/run_faster DATA
 
-on {around["cpu"]}, {around["cores"]} cores, no GPU, torch {around["versions"]["torch"]},
-commit {str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {samples:,} pictures seen by
-each run, batch 64, probed on CIFAR-10 ten times on the way. The goal is the highest probe accuracy of any contrastive
-trial; evaluations are not on the clock; between them lines are straight.
+on {around["cpu"]}, {around["cores"]} cores, no GPU, torch {around["versions"]["torch"]}, commit
+{str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {samples:,} pictures seen
+by each run, batch 64, probed on CIFAR-10 ten times on the way. The goal is the highest probe accuracy of any
+contrastive trial; evaluations are not on the clock; between them lines are straight.
 
 ## The winners, over three seeds
 
