@@ -30,6 +30,7 @@ from catclip.train.trainer import Trainer
 CLOSE = 16  # the largest batch is found to within a sixteenth
 LONGEST = 10.0  # seconds of a step, above which larger batches are not tried: they would be no faster
 _PICTURES = 64  # read; a larger batch repeats them
+_ATTEMPTS = 8  # to find a size that fits every time
 _KEPT_FREE = 0.05  # of the budget: what a step takes is not the same to the byte each time
 
 
@@ -82,8 +83,10 @@ def batch_figures(
                 f"{name}: not even a batch of one picture fits compare.memory={measure.memory or budget}, or its step "
                 f"takes longer than {LONGEST:g} s. Give a smaller backbone, or leave out the section batch."
             )
-        figures |= {f"batch.{name}.largest": largest[name], f"batch.{name}.limited_by": " and ".join(sorted(limits))}
+        figures[f"batch.{name}.limited_by"] = " and ".join(sorted(limits))
     trials = _in_turn(configs, largest, device, budget, measure)
+    for name in configs:
+        figures[f"batch.{name}.largest"] = largest[name]
     first = next(iter(configs))
     rates = {name: [largest[name] / trial.seconds for trial in trials[name]] for name in configs}
     for name in configs:
@@ -99,22 +102,40 @@ def batch_figures(
 
 def _in_turn(
     configs: Mapping[str, PretrainConfig],
-    largest: Mapping[str, int],
+    largest: dict[str, int],
     device: torch.device,
     budget: int,
     measure: MeasureConfig,
 ) -> dict[str, list[Trial]]:
-    trials: dict[str, list[Trial]] = {name: [] for name in configs}
+    """Measure all in turn at their `largest`; one that does not fit every time becomes smaller, and all start anew."""
+    for _ in range(_ATTEMPTS):
+        trials: dict[str, list[Trial]] = {name: [] for name in configs}
+        misfit = _measure(configs, largest, device, budget, measure, trials)
+        if misfit is None:
+            return trials
+        largest[misfit] -= max(1, largest[misfit] // CLOSE)
+    raise UserError(
+        f"What fitted compare.memory={measure.memory or budget} does not fit again, even as smaller batches: something "
+        "else takes the device's memory. Give less compare.memory."
+    )
+
+
+def _measure(
+    configs: Mapping[str, PretrainConfig],
+    sizes: Mapping[str, int],
+    device: torch.device,
+    budget: int,
+    measure: MeasureConfig,
+    trials: dict[str, list[Trial]],
+) -> str | None:
+    """Fill `trials`, and return the first that did not fit, if any."""
     for turn in range(measure.rounds):
         for name in list(configs) if turn % 2 else list(configs)[::-1]:
-            trial = try_batch(configs[name], device, largest[name], budget, measure.steps)
+            trial = try_batch(configs[name], device, sizes[name], budget, measure.steps)
             if trial.memory is None:
-                raise UserError(
-                    f"{name}: a batch of {largest[name]:,} fitted compare.memory={measure.memory or budget}, and then "
-                    "did not: something else takes the device's memory. Give less compare.memory."
-                )
+                return name
             trials[name].append(trial)
-    return trials
+    return None
 
 
 def largest_that_fits(share: Callable[[int], float | None], start: int) -> int:

@@ -73,6 +73,24 @@ def test_figures_come_from_trials_in_turn(glyphs, monkeypatch):
     assert [slow for slow, _ in turns[-8:]] == [True, False, False, True] * 2
 
 
+def test_what_fits_once_and_not_again_becomes_smaller(glyphs, monkeypatch):
+    tried = []
+
+    def trial(config, device, size, budget, steps):
+        tried.append(size)
+        return Trial(size, 0.001) if size <= (160 if len(tried) < 12 else 150) else Trial(None, 0.0)
+
+    monkeypatch.setattr(best_batch, "try_batch", trial)
+    configs = {"a": tiny.config("categorical", glyphs)}
+    figures = batch_figures(configs, CPU, MeasureConfig(rounds=10, memory="1kB"))
+    assert max(tried[:10]) > 150
+    assert 135 < figures["batch.a.largest"] <= 150
+    assert tried[-10:] == [figures["batch.a.largest"]] * 10
+    monkeypatch.setattr(best_batch, "_measure", lambda *_: "a")
+    with pytest.raises(UserError, match="does not fit again, even as smaller batches"):
+        batch_figures(configs, CPU, MeasureConfig(rounds=2, memory="1kB"))
+
+
 def test_slow_steps_end_the_search(glyphs, monkeypatch):
     monkeypatch.setattr(best_batch, "try_batch", lambda _, __, size, *___: Trial(1, 0.5 * size))
     figures = batch_figures({"a": tiny.config("categorical", glyphs)}, CPU, MeasureConfig(rounds=1, memory="1kB"))
