@@ -97,6 +97,18 @@ interval (Student's t, of the logarithms) lies on one side of 1 and spans at mos
 best": what each spends until it reaches the best accuracy that the contrastive run of the same seed ever has, with
 straight lines between evaluations, which are not on the clock.
 
+**The model behind what is called PREDICTED.** A step on N ranks, each with as many pictures, takes
+
+    t(N) = t(1) + sent(N) / bandwidth,   sent(N) = 2 (N - 1) / N · (G + E · N) + (N - 1) · F
+
+t(1) is measured on one rank of this machine. G, E and F are bytes, measured on two ranks: the gradients that are
+all-reduced; every other all-reduce, divided by N, as the gradients of what was gathered grow with it; and what a rank
+gives to be gathered. A ring sends that much. The bandwidth is `compare.bandwidth`. Nothing is taken to overlap with
+computing, which makes communication look worse than it is; no latency is counted, and no growth of the loss with N,
+which make it look better. Where more ranks than two were measured, the tables say by how much the model misses them;
+for its error in time the bandwidth is fitted to two ranks. Of four ranks on two cores most of that error is that they
+have half a core each.
+
 {sections}
 {said}""")
 
