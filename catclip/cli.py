@@ -358,7 +358,7 @@ def _explain(error: Exception, name: str, arguments: list[str]) -> str:
         key = match[1]
         if "not in" in str(cause) or "not in struct" in text or "is not in struct" in str(cause):
             hint = nearest(key, _keys(name, arguments))
-            return f"There is no key '{key}'.{hint} `catclip {name.replace('_', ' ')} --cfg job` lists them."
+            return f"There is no key '{key}'.{hint} `catclip {name.replace('_', ' ')} --help` lists them."
         return f"{key}: {str(cause).splitlines()[0]}"
     if match := re.search(r"Error merging override (\S+)", text):
         return f"{match[1]}: {str(cause).splitlines()[0]}"
