@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from catclip.compare.over_seeds import WIDEST
+from catclip.compare.ratios import EQUAL
 
 _LEARNED = {"probe_accuracy": "linear probe accuracy", "zeroshot_top_1": "zero-shot accuracy", "map": "held-out mAP"}
 _BUDGETS = {"seconds": "time", "samples": "pictures", "flops": "floating-point operations"}
@@ -15,7 +16,8 @@ def sentences(results: dict[str, Any]) -> list[str]:
     if len(names) < 2:
         return [f"Only {names[0]} was measured: there is nothing to compare it with."]
     first, second = names[:2]
-    said = [*_step(results, first, second), *_learning(results, first, second), *_scaling(results, first, second)]
+    parts = (_step, _batches, _learning, _scaling)
+    said = [each for part in parts for each in part(results, first, second)]
     return said or ["Nothing was measured of both."]
 
 
@@ -47,6 +49,23 @@ def _step_ratio(results: dict[str, Any], figure: str, first: str, second: str) -
 
 def _than(start: str, ratio: float, what: str, first: str) -> str:
     return f"{start} {ratio:.2f}× {what} {first}."
+
+
+def _batches(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+    if "batch.memory_bytes" not in results:
+        return
+    largest = [results[f"batch.{name}.largest"] for name in (first, second)]
+    there = f"batch.ratio.{second}_to_{first}.images_per_second"
+    ratio, verdict = results.get(there), results.get(f"{there}.verdict")
+    if ratio is not None:
+        faster, times = (first, 1 / ratio) if ratio < 1 else (second, ratio)
+        speed = f"there {faster} sees {times:.2f}× as many pictures a second"
+    else:
+        speed = "there no difference in speed was found" if verdict == EQUAL else "how fast each is there is not clear"
+    yield (
+        f"In {results['batch.memory_bytes'] / 2**30:.2f} GiB the largest batch of {first} has {largest[0]:,} pictures, "
+        f"that of {second} {largest[1]:,}; {speed}."
+    )
 
 
 # ---- learning -------------------------------------------------------------------------------------------------------

@@ -63,6 +63,19 @@ def test_a_crossing_before_the_first_evaluation_has_no_ratio(coarse):
     assert ("Evaluate more often (run.evaluate_every)" in text) == coarse
 
 
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [({"": 0.8, ".verdict": "supported"}, "there a sees 1.25× as many pictures a second."),
+     ({"": 1.5, ".verdict": "supported"}, "there b sees 1.50× as many pictures a second."),
+     ({".verdict": "equal"}, "there no difference in speed was found."),
+     ({".verdict": "unclear"}, "how fast each is there is not clear.")],
+)  # fmt: skip
+def test_the_largest_batches(figures, expected):
+    more = {f"batch.ratio.b_to_a.images_per_second{key}": value for key, value in figures.items()}
+    text = said(**more, **{"batch.memory_bytes": 2**31, "batch.a.largest": 2000, "batch.b.largest": 1000})
+    assert f"In 2.00 GiB the largest batch of a has 2,000 pictures, that of b 1,000; {expected}" in text
+
+
 def test_one_seed_is_owned_up_to():
     assert "This is one seed" in said(seeds=[0])
 
