@@ -129,7 +129,7 @@ def _look(data: bytes) -> tuple[int, int, Orientation, Frame | None]:
     if frame and not frame.has_metadata and frame.width * frame.height <= _MOST_PIXELS:
         return frame.width, frame.height, UPRIGHT, frame
     with _what_fails_is_bad():
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _open(data)
         return image.width, image.height, EXIF_ORIENTATIONS.get(_orientation(image), UPRIGHT), frame
 
 
@@ -141,7 +141,7 @@ def _pixels(data: bytes, frame: Frame | None, box: Box, size: int) -> np.ndarray
         except ValueError:
             pass  # odd or broken: Pillow knows which
     with _what_fails_is_bad():
-        return np.array(_to_rgb(Image.open(io.BytesIO(data), formats=FORMATS).crop(box)))
+        return np.array(_to_rgb(_open(data).crop(box)))
 
 
 def _resize(pixels: np.ndarray, size: int) -> torch.Tensor:
@@ -171,12 +171,20 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
         BadImageError: the bytes cannot be decoded.
     """
     with _what_fails_is_bad():
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _open(data)
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
         upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
         return rgb if upright is None else rgb.transpose(upright)
+
+
+def _open(data: bytes) -> Image.Image:
+    """Look at a picture's header: it is decoded when its pixels are asked for."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.format == "TIFF" and _orientation(image) != 1:
+        image.load()  # turns a TIFF upright and forgets that it lay otherwise, which for other formats is left to us
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

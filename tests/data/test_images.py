@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from catclip.data.images import BadImageError, decode
+from catclip.data.crops import central_square
+from catclip.data.images import BadImageError, decode, held_out_picture
 from tests.data.making import encode, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
@@ -147,7 +148,7 @@ def test_grey_with_alpha_is_blended():
 # ---- orientation ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_stand_upright(orientation, kind):
     exif = Image.Exif()
@@ -157,6 +158,8 @@ def test_pictures_stand_upright(orientation, kind):
     decoded = decode(data)
     assert decoded.size == ((40, 32) if orientation < 5 else (32, 40))
     assert off(decoded, expected) == 0
+    square = held_out_picture(data, 32).permute(1, 2, 0).numpy()
+    assert np.abs(square - pixels(expected.crop(central_square(*expected.size)))).mean() <= 0.5
 
 
 def test_at_a_reduced_scale_too():
