@@ -373,8 +373,17 @@ def _explain(error: Exception, name: str, arguments: list[str]) -> str:
         choices = sorted(path.stem for path in _conf(match[1]).glob("*.yaml"))
         return f"Choose a {match[1]}: give {match[1]}=… ({', '.join(choices)})."
     if type(error).__name__ == "OverrideParseException":
-        return f"{' '.join(text.split())} A value with special signs needs quotes of its own: 'key=\"value\"'."
+        return _explain_syntax(getattr(error, "override", ""))
     return " ".join(text.split())
+
+
+def _explain_syntax(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals:
+        return f"{argument!r} is no key=value. `catclip --help` says how to write them."
+    hint = "" if set(value) & set("\"'[{") else f", as here: '{key}=\"{value}\"'"
+    brackets = ", and brackets must be closed" if set(value) & set("[{") else ""
+    return f"{argument} cannot be read: a value with special signs needs quotes of its own{hint}{brackets}."
 
 
 def _conf(group: str) -> Path:

@@ -20,7 +20,7 @@ class DataConfig:
     vocabulary: str | None = None  # the labels of the categorical objective
     labels: str | None = None  # read from what `catclip label` wrote: beside (the shards), or a folder; null: made anew
     image_key: str = "jpg;jpeg;png;webp;gif"
-    caption_key: str | None = None  # txt, json.caption, json.captions, or a column; null finds the usual ones
+    caption_key: str | None = None  # txt, json.captions, json.meta.alt, or a column; null finds the usual ones
     captions: str = "first"  # of several captions: first | sample | all
     crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])  # random resized crop, share of the area
     sizes: list[int] | None = None  # lowest and highest side of multi-scale batches; null: backbone.image_size alone

@@ -98,8 +98,10 @@ class _Reader:
         if not self._start <= self.place <= self._start + len(self._buffer) - _BLOCK:
             self._buffer, self._start = os.pread(self.handle, _AHEAD, self.place), self.place
         header = self._buffer[self.place - self._start : self.place - self._start + _BLOCK]
-        if len(header) < _BLOCK:
-            raise DamagedTarError("no end mark: the file is cut short" if self.size else "the file is empty")
+        if len(header) < _BLOCK and self.place:
+            raise DamagedTarError("no end mark: the file is cut short")
+        if not header:
+            raise DamagedTarError("the file is empty")
         if header != _ZEROS:
             _check_sum(header, self.place)
         return header
@@ -143,7 +145,9 @@ def _check_sum(header: bytes, place: int) -> None:
 def _number(field: bytes, place: int) -> int:
     """Return the number in a field of a header: octal digits, or base 256 where the first bit is set."""
     try:
-        number = int.from_bytes(field[1:]) if field[0] == 0x80 else int(field.partition(b"\0")[0].strip() or b"0", 8)
+        number = (
+            int.from_bytes(field[1:]) if field[:1] == b"\x80" else int(field.partition(b"\0")[0].strip() or b"0", 8)
+        )
     except ValueError:
         number = -1
     if number < 0:

@@ -130,7 +130,9 @@ def test_many_shards_are_indexed_by_several_processes(tmp_path: Path, monkeypatc
     [
         (b"<!DOCTYPE html><title>503</title>" * 400, "no tar: it begins like a web page"),
         (gzip.compress(tar_bytes(sample("a"))) + bytes(512), "no tar: it is compressed"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "no tar: it begins like a web page"),
         (b"no tar at all " * 400, "no tar"),
+        (b"no tar", "no tar"),
         (b"", "the file is empty"),
     ],
 )

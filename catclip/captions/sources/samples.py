@@ -4,7 +4,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from catclip.captions.sources.forward import ForwardFile
 from catclip.captions.sources.texts import Chunk, from_python
@@ -20,7 +20,8 @@ def captions_of(sample: dict[str, bytes], caption_key: str) -> list[str]:
 
     Args:
         sample: the sample's members by their extension without the dot.
-        caption_key: an extension (``txt``), or a field of a JSON member (``json.caption``); of a list there, all.
+        caption_key: an extension (``txt``), or a field of a JSON member (``json.caption``), or one in a field
+            (``json.meta.caption``); of a list there, all that are text.
 
     Raises:
         KeyError: the sample has no such member or field, or it holds no text.
@@ -30,14 +31,28 @@ def captions_of(sample: dict[str, bytes], caption_key: str) -> list[str]:
     text = sample[extension].decode("utf-8", errors="replace")
     if not field:
         return [text.strip()]
-    fields = json.loads(text)
-    if not isinstance(fields, dict):
+    values = list(_values(json.loads(text), field))
+    captions = [value.strip() for value in values if isinstance(value, str)]
+    if values and not captions:
         raise KeyError(caption_key)
-    value = fields[field]
-    captions = value if isinstance(value, list) else [value]
-    if not all(isinstance(caption, str) for caption in captions):
-        raise KeyError(caption_key)
-    return [caption.strip() for caption in captions]
+    return captions
+
+
+def _values(value: Any, field: str) -> Iterator[Any]:
+    """Yield what stands in a field, ``caption``, or in one within a field, ``meta.caption``; None where nothing does.
+
+    Of lists on the way, and at its end, all that they hold.
+    """
+    if isinstance(value, list):
+        for each in value:
+            yield from _values(each, field)
+    elif not field:
+        yield value
+    elif isinstance(value, dict) and field not in value and "." in field:
+        first, _, rest = field.partition(".")
+        yield from _values(value.get(first), rest)
+    else:
+        yield from _values(value.get(field) if isinstance(value, dict) else None, "")
 
 
 def shard_chunks(stream: BinaryIO, path: str, caption_key: str | None, first_only: bool) -> Iterator[Chunk]:

@@ -71,18 +71,34 @@ def test_description():
 SAMPLE = {
     "jpg": b"\xff",
     "txt": b" a dog \n",
-    "json": json.dumps({"caption": "a cat", "captions": ["a", "b"], "n": 3}).encode(),
+    "json": json.dumps(
+        {
+            "caption": "a cat",
+            "captions": ["a", None, "b"],
+            "n": 3,
+            "meta": {"alt": "deep", "en.us": "dotted"},
+            "spoken": [{"text": "one"}, {"text": ["two", "three"]}, {"said": 4}, 5],
+        }
+    ).encode(),
 }
 
 
 @pytest.mark.parametrize(
-    ("key", "expected"), [("txt", ["a dog"]), ("json.caption", ["a cat"]), ("json.captions", ["a", "b"])]
+    ("key", "expected"),
+    [
+        ("txt", ["a dog"]),
+        ("json.caption", ["a cat"]),
+        ("json.captions", ["a", "b"]),
+        ("json.meta.alt", ["deep"]),
+        ("json.meta.en.us", ["dotted"]),
+        ("json.spoken.text", ["one", "two", "three"]),
+    ],
 )
 def test_captions_of(key, expected):
     assert captions_of(SAMPLE, key) == expected
 
 
-@pytest.mark.parametrize("key", ["cap", "json.text", "json.n"])
+@pytest.mark.parametrize("key", ["cap", "json.text", "json.n", "json.meta", "json.meta.no", "json.n.n", "json.spoken"])
 def test_absent_caption_is_a_key_error(key):
     with pytest.raises(KeyError):
         captions_of(SAMPLE, key)
