@@ -136,7 +136,10 @@ def test_columns_can_be_given(folder):
     ("content", "message"),
     [
         ("", "is empty"),
-        ("image,name\n", "has none of the columns caption, text, TEXT. Choose caption_key among: image, name"),
+        (
+            "image,name\n",
+            "has none of the columns caption, captions, text, TEXT. Choose caption_key among: image, name",
+        ),
         ("caption\n", "has none of the columns image, .*Choose image_key among: caption"),
         ("image,caption\n", "has no captions"),
         ("image,caption\na/1.jpg, \n", "has no captions but empty ones"),
@@ -194,6 +197,10 @@ def test_rows_that_cannot_be_used_are_told(folder):
         ("2.jpg", "a/2.jpg"),
         ("2", "a/2.jpg"),
         ("3.x", "b/3.x.png"),
+        ("b/3.x", "b/3.x.png"),
+        ("in/b/1", "b/1.jpg"),
+        ("a\\2", "a/2.jpg"),
+        ("./2", None),
         ("c/2.jpg", None),  # a name with another folder in it is another picture
         ("other/a/1.jpg", None),
         ("1.jpg", None),
@@ -221,8 +228,10 @@ def test_a_whole_path_is_a_name_and_so_is_a_number(folder):
 
 def test_accents_may_be_written_in_either_way(folder):
     touch(folder / "cafe\N{COMBINING ACUTE ACCENT}.jpg")
-    (folder.parent / "t.csv").write_text("image,caption\ncaf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg,a cup\n")
-    assert list(captions_of(take_inventory(folder, folder.parent / "t.csv")).values()) == [["a cup"]]
+    touch(folder / "b" / "cafe\N{COMBINING ACUTE ACCENT}.jpg")
+    rows = "caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg,a cup\nb/caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg,a mug\n"
+    (folder.parent / "t.csv").write_text(f"image,captions\n{rows}")
+    assert sorted(captions_of(take_inventory(folder, folder.parent / "t.csv")).values()) == [["a cup"], ["a mug"]]
 
 
 # ---- COCO -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from catclip.captions.sources.lines import BLOCK, first_line, line_blocks
 from catclip.captions.sources.texts import Chunk, present, present_in_lists, to_strings
 from catclip.errors import UserError
 
-CAPTION_COLUMNS = ("caption", "text", "TEXT")
+CAPTION_COLUMNS = ("caption", "captions", "text", "TEXT")
 EMPTY = "empty caption"
 _LONGEST_ROW = 1 << 22  # bytes, of CSV
 _MOST_WORDS = 3  # in the name of a column
