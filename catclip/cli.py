@@ -68,6 +68,10 @@ def main() -> None:
     # Threads that spin while they wait take the cores from the loader's workers, and from whoever else is on the
     # machine: on two busy cores training was several times slower for it. Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    below = {verb: line for verb, line in VERBS.items() if verb.split()[0] == arguments[0] != verb}
+    if below and arguments[1:2] in (["-h"], ["--help"]):  # `catclip data --help`
+        print(usage(below))
+        return
     verb = _find_verb(arguments)
     rest = arguments[len(verb.split()) :]
     if {"-h", "--help"} & set(rest):
@@ -84,10 +88,10 @@ def main() -> None:
         sys.exit(130)
 
 
-def usage() -> str:
-    """What `catclip --help` prints."""
+def usage(verbs: dict[str, str] = VERBS) -> str:
+    """What `catclip --help` prints, or of some verbs `catclip data --help`."""
     lines = ["catclip VERB [key=value ...]", ""]
-    lines += [f"  {verb:<16}{line}" for verb, line in VERBS.items()]
+    lines += [f"  {verb:<16}{line}" for verb, line in verbs.items()]
     lines += [
         "",
         "`catclip VERB --help` has its examples, and every key that can be set.",

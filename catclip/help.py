@@ -8,7 +8,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -27,20 +27,31 @@ def verb_help(verb: str, line: str, schema: type, conf: Path) -> str:
         conf: the folder of the configuration's files, one of them the verb's, which begins with examples.
     """
     file = conf / f"{verb.replace(' ', '_')}.yaml"
-    examples = [each.removeprefix("#").strip() for each in _leading_comment(file.read_text(encoding="utf-8"))]
-    parts = [_folded(f"catclip {verb}: {line}", ""), "\n".join(_folded(each, "  ") for each in examples)]
+    examples = _examples(file.read_text(encoding="utf-8"))
+    parts = [_folded(f"catclip {verb}: {line}", ""), "\n".join(map(_example, examples))]
     if groups := list(_groups(file, conf)):
         parts.append("\n".join(["Groups, GROUP=NAME; * unless you choose:", *groups]))
-    parts.append("\n".join(["Keys, KEY=VALUE; -m KEY=1,2 sweeps:", *_keys(schema)]))
-    parts.append(f"`catclip {verb} --cfg job` prints them with their values.")
+    if keys := list(_keys(schema)):
+        parts.append("\n".join(["Keys, KEY=VALUE; -m KEY=1,2 sweeps:", *keys]))
+        parts.append(f"`catclip {verb} --cfg job` prints them with their values.")
     return "\n\n".join(parts)
 
 
-def _leading_comment(text: str) -> Iterator[str]:
+def _examples(text: str) -> list[str]:
+    """The paragraphs of a file's leading comment. A line that is indented within it goes on with the one above."""
+    found: list[str] = []
     for line in text.splitlines():
         if not line.startswith("#"):
-            return
-        yield line
+            break
+        if line.startswith("#  ") and found:
+            found[-1] += f" {line[1:].strip()}"
+        else:
+            found.append(line[1:].strip())
+    return found
+
+
+def _example(text: str) -> str:
+    return _folded(text, "  ", "      " if text.startswith("catclip") else "  ")
 
 
 def _groups(file: Path, conf: Path) -> Iterator[str]:
@@ -56,10 +67,16 @@ def _groups(file: Path, conf: Path) -> Iterator[str]:
 def _keys(schema: type, prefix: str = "") -> Iterator[str]:
     comments = _comments(schema)
     for field in fields(schema):
-        if is_dataclass(field.type) and isinstance(field.type, type):
-            yield from _keys(field.type, f"{prefix}{field.name}.")
-        else:
+        # A field of several types, as a folder or keys of its own, has the dataclass of these keys as its default.
+        below = next((each for each in (field.type, field.default_factory) if _is_schema(each)), None)
+        if below is None or field.name in comments:
             yield _row(f"{prefix}{field.name}", comments.get(field.name, ""))
+        if below is not None:
+            yield from _keys(below, f"{prefix}{field.name}.")
+
+
+def _is_schema(kind: object) -> TypeGuard[type]:
+    return isinstance(kind, type) and is_dataclass(kind)
 
 
 def _row(name: str, text: str) -> str:
@@ -72,8 +89,9 @@ def _row(name: str, text: str) -> str:
     return _folded(text, " " * column).replace(" " * column, f"  {name}".ljust(column), 1)
 
 
-def _folded(text: str, indent: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+def _folded(text: str, indent: str, hanging: str | None = None) -> str:
+    below = indent if hanging is None else hanging
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=below, break_on_hyphens=False)
 
 
 def _comments(schema: type) -> dict[str, str]:

@@ -26,6 +26,13 @@ def test_help_lists_the_verbs_in_80_columns(catclip, arguments):
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_help_of_verbs_that_begin_alike(catclip):
+    code, out, err = catclip("data", "--help")
+    assert (code, err) == (0, "")
+    shown = [line.strip() for line in out.splitlines() if line.startswith("  ")]
+    assert [line.split("  ")[0] for line in shown] == ["data glyphs", "data pack", "data check", "data preview"]
+
+
 def test_version(catclip):
     assert catclip("--version") == (0, f"catclip {__version__}\n", "")
 
