@@ -77,10 +77,10 @@ def _beside(results: dict[str, Any], key: str) -> list[list[str]]:
         found.append(["  untrained", *(f"{start:.3f}" for start in starts), *([""] if several else [])])
     for budget, label, show in _BUDGETS:
         spent = [results.get(f"{name}.{budget}_to_{key}") for name in names]
-        ratio = results.get(f"ratio.{budget}_to_{key}")
-        if several and (ratio or any(value is not None for value in spent)):
+        ratio, bound = (results.get(f"{kind}.{budget}_to_{key}") for kind in ("ratio", "at_least"))
+        if several and (ratio or bound or any(value is not None for value in spent)):
             cells = ["" if value is None else show(value) for value in spent]
-            found.append([label, *cells, f"{ratio:.2f}×" if ratio else ""])
+            found.append([label, *cells, f"{ratio:.2f}×" if ratio else f"≥ {bound:.2f}×" if bound else ""])
     return found
 
 

@@ -110,7 +110,8 @@ def _add_to_accuracy(
 
     Adds `<name>.<budget>_to_<figure>`, the mean over seeds; `reached.<figure>`, the share of the seeds in which the
     first gets there; and where it does in all, `ratio.<budget>_to_<figure>`, the second's divided by the first's.
-    Where one is there before its first evaluation after the start, when is not known: then `too_coarse.<figure>` alone.
+    Where one is there before its first evaluation after the start, when is not known: then `too_coarse.<figure>`, and
+    what `_at_least` says.
     """
     spent: dict[str, list[tuple[float, ...] | None]] = {first: [], second: []}
     for one, other in zip(runs[first], runs[second], strict=True):
@@ -124,6 +125,7 @@ def _add_to_accuracy(
         return
     if any(_is_guess(run, figure, each) for name in spent for run, each in zip(runs[name], spent[name], strict=True)):
         results[f"too_coarse.{figure}"] = True
+        results |= _at_least(figure, [_first_seen(run, figure) for run in runs[first]], spent[first], spent[second])
         return
     for index, budget in enumerate(BUDGETS[: len(spent[first][0] or ())]):
         values = {name: [each[index] for each in spent[name] if each] for name in spent}
@@ -134,8 +136,33 @@ def _add_to_accuracy(
 
 def _is_guess(run: SweptRun, figure: str, spent: tuple[float, ...] | None) -> bool:
     """Whether the goal was passed before the first evaluation after the start: when, is not known."""
-    seen = [row["samples"] for row in run.curve if figure in row]
-    return spent is not None and (len(seen) < 2 or spent[1] < seen[1])
+    seen = _first_seen(run, figure)
+    return spent is not None and (seen is None or spent[1] < seen[1])
+
+
+def _first_seen(run: SweptRun, figure: str) -> tuple[float, float] | None:
+    """Seconds and samples at the first evaluation after the start."""
+    rows = [row for row in run.curve if figure in row]
+    return (rows[1]["seconds"], rows[1]["samples"]) if len(rows) > 1 else None
+
+
+def _at_least(
+    figure: str,
+    seen: Sequence[tuple[float, float] | None],
+    firsts: Sequence[tuple[float, ...] | None],
+    seconds: Sequence[tuple[float, ...] | None],
+) -> dict[str, float]:
+    """`at_least.<budget>_to_<figure>`: what the second spends, divided by the most that the first can have; of the seed
+    in which that is least. Only of time and pictures, and where it is above 1."""
+    bounds: dict[str, float] = {}
+    for index, budget in enumerate(BUDGETS[:2]):
+        ratios = [
+            theirs[index] / max(ours[index], early[index]) if theirs and ours and early else 0.0
+            for early, ours, theirs in zip(seen, firsts, seconds, strict=True)
+        ]
+        if min(ratios) > 1:
+            bounds[f"at_least.{budget}_to_{figure}"] = min(ratios)
+    return bounds
 
 
 def _spent(run: SweptRun, figure: str, goal: float, flops_per_image: float | None) -> tuple[float, ...] | None:

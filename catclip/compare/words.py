@@ -89,10 +89,7 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
     text = f"At the end {ends} of {title}{before}."
     share = results.get(f"reached.{figure}")
     if results.get(f"too_coarse.{figure}"):
-        text += (
-            f" The best of {second} was passed before the first evaluation after the start: there is no "
-            "time-to-accuracy ratio. Evaluate more often (run.evaluate_every) for one."
-        )
+        text += _too_coarse(results, figure, first, second)
     if share is not None and share < 1:
         count, seeds = round(share * len(results["seeds"])), len(results["seeds"])
         text += (
@@ -100,6 +97,14 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
             f"seed{'s' if seeds > 1 else ''}: there is no time-to-accuracy ratio."
         )
     return text
+
+
+def _too_coarse(results: dict[str, Any], figure: str, first: str, second: str) -> str:
+    why = f" The best of {second} was passed before the first evaluation after the start: there is no"
+    bound = results.get(f"at_least.seconds_to_{figure}")
+    if bound is None:
+        return f"{why} time-to-accuracy ratio. Evaluate more often (run.evaluate_every) for one."
+    return f"{why} ratio of times to it, but in every seed {second} needs at least {bound:.2f}× the time of {first}."
 
 
 def _with_spread(results: dict[str, Any], key: str) -> str:

@@ -61,6 +61,8 @@ def test_seeds_that_never_get_there_are_counted():
 def test_a_crossing_before_the_first_evaluation_has_no_ratio(coarse):
     text = said(too_coarse__probe_accuracy=coarse)
     assert ("Evaluate more often (run.evaluate_every)" in text) == coarse
+    text = said(too_coarse__probe_accuracy=coarse, at_least__seconds_to_probe_accuracy=3.0)
+    assert ("in every seed b needs at least 3.00× the time of a." in text) == coarse
 
 
 @pytest.mark.parametrize(
