@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import re
 import signal
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -12,6 +13,9 @@ from catclip.captions.counting.processes import end_with_parent
 from catclip.errors import UserError
 
 T = TypeVar("T")
+
+# More processes than cores are no danger, as torch has it in two long lines: the run says itself what it waits for.
+warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
 
 _DIED = re.compile(r"DataLoader worker \(pid")
 

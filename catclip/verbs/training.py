@@ -202,6 +202,11 @@ def _fit(
         loader.samples, loader.bad = length.seen(start), Counter(runs[0].skipped)
     console = TrainingConsole(length.steps, start, Console(quiet=rank() > 0), label)
     _announce(console, runs, pairs, loader, stream.note)
+    if config.run.batch > order.epoch_length:
+        console.line(
+            f"[yellow]A batch of {config.run.batch:,} is more than an epoch's {order.epoch_length:,} samples: it has "
+            "some of them several times. Give a smaller run.batch."
+        )
     log, checkpoint = (Every(interval, length) for interval in intervals(config))
     fit(runs, loader, stream.state, Plan(log, checkpoint, config.run.keep, config.run.best), console)
     # What comes first has scrolled away by the end.
@@ -232,7 +237,7 @@ def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: L
     for run in runs:
         millions = sum(parameter.numel() for parameter in run.trainer.objective.parameters()) / 1e6
         console.line(
-            f"[bold]{run.name:<12}[/] {millions:.1f} M parameters, {loader.stop:,} steps "
+            f"[bold]{run.name:<12}[/] {millions:.1f} M parameters, {loader.stop:,} step{'s' * (loader.stop != 1)} "
             f"on {len(pairs):,} pairs, {run.trainer.precision} on {run.trainer.device}{_among_ranks(run)}"
         )
 

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from itertools import islice, pairwise
 from pathlib import Path
@@ -71,6 +73,15 @@ def test_batches_do_not_depend_on_the_number_of_workers(training, captions):
     assert alone[0]["images"].dtype == torch.uint8
     for workers in (1, 3):
         assert_same(load(batches, 0, 12, workers), alone)
+
+
+def test_more_workers_than_cores_are_no_reason_to_warn():
+    program = (
+        "import catclip.data.loader, torch\nloader = torch.utils.data.DataLoader(range(3), num_workers=9999)\n"
+        "print(loader.num_workers)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("9999\n", "")
 
 
 def test_workers_begin_in_a_process_of_a_parallel_sweep(training):

@@ -41,6 +41,13 @@ def test_a_longer_run_says_how_fast_it_was(glyphs, tmp_path, capsys):
     assert "% of it waiting for data" in said
 
 
+def test_a_batch_of_more_than_an_epoch_is_said(glyphs, tmp_path, capsys):
+    pretrain.run(config_for(glyphs, tmp_path / "run", steps=1, batch=50))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "A batch of 50 is more than an epoch's 48 samples" in said
+    assert "1 step on 48 pairs" in said
+
+
 def test_a_done_run_is_left_as_it_is(glyphs, tmp_path, capsys):
     config = config_for(glyphs, tmp_path / "run", steps=2)
     pretrain.run(config)
