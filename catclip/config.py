@@ -375,7 +375,7 @@ class LabelConfig:
     explain: str | None = None  # a caption whose labels are explained; nothing is written
     data: DataConfig = MISSING
     captions: VocabularysCaptionsConfig = field(default_factory=VocabularysCaptionsConfig)
-    rule: str | None = None  # default | reference | words; null: the vocabulary's
+    rule: str | None = None  # default | reference; null: the vocabulary's
     out: str | None = None  # a folder for the label files; null: beside the sources
     workers: int | None = None  # processes; null: one a core
 

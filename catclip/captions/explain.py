@@ -15,6 +15,7 @@ CLASSES = {
     "T": "to",
     "C": "conjunction",
     "X": "auxiliary",
+    "B": "auxiliary",
     "O": "pronoun",
     "N": "noun",
     "S": "plural noun",

@@ -51,8 +51,9 @@ class AnyWordTagger:
 # ---- lexicon --------------------------------------------------------------------------------------------------------
 
 # The closed classes of English as far as captions use them; each word stands in its likeliest class. One letter names a
-# class: D determiner, # number, P preposition, T to, C conjunction, X auxiliary, O pronoun; of the open ones N noun,
-# S plural noun, A adjective, R adverb, V verb, G -ing form, E participle; ^ is the start, $ the end, "," any sign.
+# class: D determiner, # number, P preposition, T to, C conjunction, X auxiliary, B be, O pronoun; of the open ones
+# N noun, S plural noun, A adjective, R adverb, V verb, G -ing form, E participle; ^ is the start, $ the end, "," any
+# sign. Be is none of the auxiliaries: nouns stand before is and was, hardly ever before be (a game can be played).
 # That, which and what are relative pronouns more often than determiners; someone and its kin count as nouns, as in the
 # Penn Treebank.
 FUNCTION_WORDS = {
@@ -65,8 +66,9 @@ FUNCTION_WORDS = {
     "without within after before beneath underneath as like per via amid atop throughout despite until since than",
     "T": "to",
     "C": "and or but nor while whilst if because so when where how why",
-    "X": "is are was were be been being am has have had having do does did could will would shall should may might "
+    "X": "is are was were been being am has have had having do does did could will would shall should may might "
     "must isn't aren't wasn't doesn't don't can't won't cannot not",
+    "B": "be",
     "O": "he she it they we you i him them us me himself herself themselves itself myself yourself who whom which "
     "what that there else",
     "N": "someone somebody something anyone anybody anything everyone everybody everything nobody nothing",
@@ -82,23 +84,37 @@ _PLURAL = {"people", "police", "folk", "clothes", "crowd", "couple"}  # take a v
 EVIDENCE: dict[str, tuple[float, dict[str, float], dict[str, float]]] = {
     "a": (
         0.4,
-        {"^": 1, "#": -0.5, ",": -0.5, "C": -0.5, "S": -0.5, "X": -0.5},
-        {"P": 2, "X": 2, ",": 1.5, "D": 0.5, "V": -1, "N": -1.5, "A": -1.5, "G": -1.5, "S": -2},
+        {"^": 1, "#": -0.5, ",": -0.5, "C": -0.5, "S": -0.5, "X": -0.5, "B": -0.5},
+        {"P": 2, "X": 2, "B": 2, ",": 1.5, "D": 0.5, "V": -1, "N": -1.5, "A": -1.5, "G": -1.5, "S": -2},
     ),
     "b": (
         1.6,
-        {"A": 3, "D": 2.5, "N": 2, "P": 1, "E": 1, "^": 0.5, "G": 0.5, "R": -1, "X": -1, "O": -2, "S": -2.5, "T": -4},
-        {",": 1.5, "$": 1, "X": 1, "C": 1, "G": 0.5, "A": -0.5, "T": -0.5, "N": -1, "D": -1},
+        {
+            "A": 3,
+            "D": 2.5,
+            "N": 2,
+            "P": 1,
+            "E": 1,
+            "^": 0.5,
+            "G": 0.5,
+            "R": -1,
+            "X": -1,
+            "B": -1,
+            "O": -2,
+            "S": -2.5,
+            "T": -4,
+        },
+        {",": 1.5, "$": 1, "X": 1, "C": 1, "G": 0.5, "A": -0.5, "T": -0.5, "N": -1, "D": -1, "B": -3},
     ),
     "s": (
         2.1,
         {"A": 2.5, "D": 1.5, "P": 1.5, "G": 1, "E": 0.5, ",": -0.5, "R": -0.5, "S": -1.5, "N": -2, "O": -2.5},
-        {",": 1.5, "X": 1.5, "C": 1, "V": 1, "$": 0.5, "G": 0.5, "N": -0.5, "A": -0.5, "R": -1, "D": -2.5},
+        {",": 1.5, "X": 1.5, "B": 1.5, "C": 1, "V": 1, "$": 0.5, "G": 0.5, "N": -0.5, "A": -0.5, "R": -1, "D": -2.5},
     ),
     "g": (
         0.1,
-        {"A": 3, "D": 2.5, "#": 0.5, "E": 0.5, "N": 0.5, "C": -0.5, ",": -1, "S": -2, "X": -3.5},
-        {",": 2, "C": 1.5, "X": 0.5, "N": -0.5, "S": -0.5, "A": -1, "D": -2},
+        {"A": 3, "D": 2.5, "#": 0.5, "E": 0.5, "N": 0.5, "C": -0.5, ",": -1, "S": -2, "X": -3.5, "B": -3.5},
+        {",": 2, "C": 1.5, "X": 0.5, "B": 0.5, "N": -0.5, "S": -0.5, "A": -1, "D": -2},
     ),
     "d": (1.2, {"D": 1}, {",": 1, "P": 0.5, "S": -0.5, "N": -1}),
     "o": (0.9, {}, {}),

@@ -61,6 +61,11 @@ def read(path: str | Path) -> Content:
         raise UserError(f"The vocabulary {path} cannot be read: {error}. `catclip vocab` makes one.") from error
     start = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     metadata = dict(line[1:].strip().split("=", 1) for line in lines[:start] if "=" in line)
+    if metadata.get("rule") == "words":
+        raise UserError(
+            f"{path} has words for labels, which objective.labels=word learns. `catclip vocab` with another rule makes "
+            "a vocabulary of synsets."
+        )
     if start == len(lines) or tuple(lines[start].split("\t")) != COLUMNS:
         raise UserError(f"{path}, line {start + 1}: a vocabulary's columns are {', '.join(COLUMNS)}, tab-separated.")
     labels: dict[str, tuple[str, int]] = {}

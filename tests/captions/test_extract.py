@@ -57,6 +57,7 @@ def names(extractor, caption):
         ("Two dogs play in the snow.", "dog.n.01 snow.n.02"),
         ("A man walks down the street", "man.n.01 street.n.01"),
         ("She can jump while he looks on", ""),
+        ("A game can be played with a can of beans", "game.n.01 can.n.01 bean.n.01"),
         ("a play and a walk", "play.n.01 walk.n.01"),
         ("Yellow umbrella", "umbrella.n.01"),
         # the sense that can be seen

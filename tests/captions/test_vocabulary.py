@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from catclip.captions import SynsetExtractor, Vocabulary
 from catclip.captions.hierarchy import find_synset
 from catclip.captions.lexicon import load_lexicon
+from catclip.captions.words import WordVocabulary
 from catclip.errors import UserError
 
 METADATA = {"tau": "1", "captions": "3", "rule": "default", "tagger": "lexicon", "sense": "visual"}
@@ -234,6 +235,12 @@ def test_malformed_files_are_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as error:
         Vocabulary.load(path)
     assert "vocab.tsv" in str(error.value)
+
+
+def test_words_are_no_synsets(tmp_path):
+    WordVocabulary(["dog"], [3], {"rule": "words"}).save(tmp_path / "words.tsv")
+    with pytest.raises(UserError, match="has words for labels"):
+        Vocabulary.load(tmp_path / "words.tsv")
 
 
 def test_unreadable_files_are_refused(tmp_path):
