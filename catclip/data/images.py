@@ -6,6 +6,7 @@ why, and how near the result is to decoding all and resizing that.
 """
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 
 # What pictures on the web are. Pillow's rarer readers are not for strangers' bytes: one of them runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+_OBJECT = re.compile(r" <[^<>]* at 0x[0-9a-f]+>")  # in Pillow's messages: where the bytes lie in memory
 
 # EXIF's orientation -> what turns the stored picture upright.
 _UPRIGHT = {
@@ -157,7 +160,7 @@ def _what_fails_is_bad() -> Iterator[None]:
         yield
     # On broken bytes Pillow raises nearly anything (struct.error, SyntaxError, RuntimeError …), and all mean the same.
     except Exception as error:
-        raise BadImageError(f"{type(error).__name__}: {error}") from error
+        raise BadImageError(f"{type(error).__name__}: {_OBJECT.sub('', str(error))}") from error
 
 
 def decode(data: bytes, at_least: int | None = None) -> Image.Image:

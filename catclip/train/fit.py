@@ -75,7 +75,7 @@ def fit(
                 waits = hint.watch(stretches[0].seconds, stretches[0].waited, loader.spent)
                 for said in (waits, loader.news(), *(run.trainer.compiler.news() for run in runs)):
                     if said:
-                        console.line(f"[yellow]{said}")
+                        console.line(f"[yellow]{escape(said)}")
             improved = evaluate(runs, plan, console, everything=step == stop)
             stopping = any_rank(bool(stopped))  # all ranks after the same step
             if plan.checkpoint(step) or step == stop or improved or stopping:
@@ -101,7 +101,7 @@ def finish(runs: Sequence[Run], loader: Loader, console: TrainingConsole) -> Non
     """Say what was skipped and write the summaries: their presence means done."""
     loader.bad, loader.samples = sum(from_all(loader.bad), Counter()), sum(from_all(loader.samples))
     if loader.bad:
-        console.line(f"[yellow]{loader.report()}")
+        console.line(f"[yellow]{escape(loader.report())}")
     for run in runs:
         if run.finite.count:
             console.line(f"[yellow]{run.name}: {run.finite.count} steps were not finite and were left out.")

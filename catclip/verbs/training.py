@@ -212,7 +212,7 @@ def _fit(
     # What comes first has scrolled away by the end.
     _say_damaged(console, runs, pairs)
     for report in (each.report for each in _held_out(runs) if each.report):
-        console.line(f"[yellow]Held-out shards (data.val): {report}")
+        console.line(f"[yellow]Held-out shards (data.val): {escape(report)}")
 
 
 def _held_out(runs: list[Run]) -> list[HeldOut]:
@@ -224,7 +224,8 @@ def _say_damaged(console: TrainingConsole, runs: list[Run], pairs: Pairs) -> Non
     """Name the shards that are not whole: how many samples they have lost is not known, and counted nowhere."""
     sets = [pairs, *(each.pairs for each in _held_out(runs))]
     for shard in (shard for each in sets for shard in each.shards.damaged()):
-        console.line(f"[yellow]{shard.path}: {shard.problem}; the {len(shard):,} samples that are whole are used.")
+        given = f"{len(shard):,} sample{'s' * (len(shard) != 1)}"
+        console.line(f"[yellow]{escape(f'{shard.path}: {shard.problem}; it gives {given}.')}")
 
 
 def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: Loader, note: str | None) -> None:

@@ -2,6 +2,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,16 @@ def test_a_batch_of_more_than_an_epoch_is_said(glyphs, tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "A batch of 50 is more than an epoch's 48 samples" in said
     assert "1 step on 48 pairs" in said
+
+
+def test_a_damaged_shard_is_named_as_it_is(glyphs, tmp_path, capsys):
+    shards = tmp_path / "web [red]"
+    shards.mkdir()
+    shutil.copy(glyphs / "train-00000.tar", shards)
+    (shards / "page.tar").write_bytes(b"<html>404</html>")
+    pretrain.run(config_for(glyphs, tmp_path / "run", data={"sources": str(shards)}, steps=1))
+    said = "".join(capsys.readouterr().out.split())
+    assert "web[red]/page.tar:notar:itbeginslikeawebpage;itgives0samples." in said
 
 
 def test_a_done_run_is_left_as_it_is(glyphs, tmp_path, capsys):

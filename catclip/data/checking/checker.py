@@ -1,7 +1,6 @@
 """`check`: every sample of some shards is read as training reads it, by several processes."""
 
 import io
-import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from catclip.files import writing
 _ROWS = 1024  # samples of a piece: large shards occupy several processes
 _WORTH_A_PROCESS = 4096  # samples; fewer are read before another process has started
 UNDECODABLE = "picture cannot be decoded"  # as training counts it
-_OBJECT = re.compile(r" <[^<>]* at 0x[0-9a-f]+>")  # in Pillow's messages: where the bytes lie in memory
 
 
 class Piece(NamedTuple):
@@ -180,8 +178,7 @@ class _Checker:
             tally.bad.append(Bad(shard, row, self.pairs.key(shard, row), str(error), ""))
             return []
         except BadImageError as error:
-            detail = _OBJECT.sub("", str(error))
-            tally.bad.append(Bad(shard, row, self.pairs.key(shard, row), UNDECODABLE, detail))
+            tally.bad.append(Bad(shard, row, self.pairs.key(shard, row), UNDECODABLE, str(error)))
             return []
         self._add_picture(tally.pictures, data)
         tally.captions.per_sample.add(len(captions))
