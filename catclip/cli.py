@@ -373,6 +373,10 @@ def _explain(error: Exception, name: str, arguments: list[str]) -> str:
         group, _, choice = match[1].rpartition("/")
         choices = sorted(path.stem for path in _conf(group).glob("*.yaml"))
         return f"{group} has no '{choice}'.{nearest(choice, choices)} There are: {', '.join(choices)}."
+    if match := re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\s", text):
+        return (
+            f"{match[1]} has several values: a list is written {match[1]}='[{match[2]}]', a sweep over them takes -m."
+        )
     if match := re.search(r"You must specify '([^']+)'", text):
         choices = sorted(path.stem for path in _conf(match[1]).glob("*.yaml"))
         return f"Choose a {match[1]}: give {match[1]}=… ({', '.join(choices)})."

@@ -89,6 +89,7 @@ def test_importing_the_command_line_imports_nothing_heavy():
         (["vocab", "data.sources=nowhere/*.tar"], "nowhere"),
         ([*PRETRAIN, "run.out=a(b"], "run.out=a(b cannot be read: a value with special signs needs quotes of its own"),
         ([*PRETRAIN, "data.image_key=jpg;png"], "quotes of its own, as here: 'data.image_key=\"jpg;png\"'."),
+        ([*PRETRAIN, "data.val=a,b"], "data.val has several values: a list is written data.val='[a,b]', a sweep over "),
         ([*PRETRAIN, "data.val=[a.tar"], "quotes of its own, and brackets must be closed."),
         ([*PRETRAIN, "data.sources=y.tar"], "data.sources is given 2 times. Give it once; braces need quotes"),
         ([*PRETRAIN, "optim.lr=1", "++optim.lr=2", "-m"], "optim.lr is given 2 times."),
