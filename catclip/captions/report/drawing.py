@@ -156,7 +156,7 @@ def _draw_coverages(axes: Axes, curves: dict[str, list[Coverage]], own: Coverage
     _mark(axes, own.tau, own.captions, f"{own.captions:.2%} of the captions")
     axes.set(title="Coverage", xlabel="τ", ylabel="share of the corpus", ylim=(0, 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)  # the curves may go anywhere
     _plain(axes, "x")
 
 

@@ -60,6 +60,13 @@ def test_no_curve_crosses_the_label_of_a_threshold(counted):
         assert text.get_bbox_patch().get_alpha() >= 0.9
 
 
+def test_no_legend_hides_the_curves_of_coverage(counted):
+    figure = make_figure(counted[0], counted[1].prune(**CHOICES[0]), TAUS)
+    FigureCanvasAgg(figure).draw()
+    covered = figure.axes[3]
+    assert not covered.get_legend().get_window_extent().overlaps(covered.get_window_extent())
+
+
 def test_no_text_hides_another_in_large_and_tiny_corpora():
     corpus, whole = large_corpus(2000, 500)
     for tau in (10, 30):
