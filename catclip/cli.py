@@ -5,11 +5,14 @@ A verb is a module with `run(config)`, a plain dataclass of `catclip.config`, an
 
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +52,7 @@ PLUGINS = {
     "hydra/sweeper=search": ("optuna", "optuna_sweeper"),
 }
 
+_SWEEP = "CATCLIP_SWEEP"  # the process of a sweep, for those that it starts
 _RANK_0_FIRST = 10.0  # seconds, on a busy machine too
 
 
@@ -143,6 +147,7 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
     try:
         if "-m" in arguments or "--multirun" in arguments:
             sys.argv += _name_by_what_is_swept(arguments)
+            os.environ[_SWEEP] = str(os.getpid())
         _check_plugins(arguments)
         hydra.main(version_base="1.3", config_path=_config_path(name), config_name=name)(_task(name))()
     except (HydraException, OmegaConfBaseException) as error:
@@ -297,6 +302,7 @@ def _one_of_a_sweep(name: str, composed: Any, hydra_config: Any) -> float | None
     here = str(hydra_config.launcher._target_).endswith("BasicLauncher")
     if not here:  # live progress bars of several processes would overwrite each other
         os.environ["TTY_COMPATIBLE"] = "0"
+    _end_with_sweep()
     again = f"The same command goes on with hydra.sweep.dir={hydra_config.sweep.dir}"
     try:
         value = _run(name, composed)
@@ -313,6 +319,23 @@ def _one_of_a_sweep(name: str, composed: Any, hydra_config: Any) -> float | None
         if here:  # no other run is begun
             raise
         raise StoppedEarlyError from end
+
+
+@cache
+def _end_with_sweep() -> None:
+    """Have SIGTERM stop this process when that of the sweep, which began it, is gone: runs would train on unknown."""
+    parent = os.getppid()
+    if os.environ.get(_SWEEP) != str(parent):  # it is the sweep's own, or a scheduler's
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        while True:  # the run saves and ends; another that waits is not begun
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _check_known(whole: Any, node: Any, prefix: str = "") -> None:
@@ -364,7 +387,7 @@ def _explain(error: Exception, name: str, arguments: list[str]) -> str:
             hint = nearest(key, _keys(name, arguments))
             return f"There is no key '{key}'.{hint} `catclip {name.replace('_', ' ')} --help` lists them."
         return f"{key}: {str(cause).splitlines()[0]}"
-    if match := re.search(r"Error merging override (\S+)", text):
+    if match := re.search(r"Error merging override (.+)", text):
         return f"{match[1]}: {str(cause).splitlines()[0]}"
     if "Missing mandatory value" in str(cause) or type(cause).__name__ == "MissingMandatoryValue":
         key = getattr(cause, "full_key", None) or text

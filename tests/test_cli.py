@@ -81,6 +81,7 @@ def test_importing_the_command_line_imports_nothing_heavy():
         ([*PRETRAIN, "objective=contrastiv"], "objective has no 'contrastiv'. Did you mean 'contrastive'? There are: "),
         ([*PRETRAIN, "backbone=vit_b16"], "backbone has no 'vit_b16'. Did you mean 'vit_b_16'?"),
         ([*PRETRAIN, "run.batch=many"], "run.batch=many: Value 'many' of type 'str' could not be converted to Integer"),
+        ([*PRETRAIN, "run.samples='640 samples'"], "run.samples='640 samples': Value '640 samples' of type"),
         ([*PRETRAIN, "optim.lr=fast"], "optim.lr=fast: Value 'fast' of type 'str' could not be converted to Float"),
         ([*PRETRAIN, "data.flip=perhaps"], "data.flip=perhaps: Value 'perhaps' is not a valid bool"),
         (["pretrain", "run.steps=1"], "data.sources is required: give it as data.sources=…"),

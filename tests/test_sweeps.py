@@ -183,6 +183,23 @@ def test_launchers_run_all_and_tell_of_the_one_that_failed(tmp_path, launcher, p
     assert "Traceback" not in ended.stderr
 
 
+def test_what_a_sweep_has_begun_ends_with_it():
+    worker = "from catclip import cli; cli._end_with_sweep(); print('begun', flush=True); import time; time.sleep(60)"
+    sweep = (
+        "import os, subprocess, sys; os.environ['CATCLIP_SWEEP'] = str(os.getpid()); "
+        "subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    )
+    begun = subprocess.Popen(
+        [sys.executable, "-c", sweep, worker + "; print('to its end')"],
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert begun.stdout
+    assert begun.stdout.readline() == "begun\n"
+    begun.kill()
+    begun.wait()
+    assert begun.stdout.read() == ""  # which the worker holds open as long as it lives
+
+
 def test_slurm_composes(catclip):
     """That it submits cannot be seen without a cluster: that it is what the plugin takes can."""
     needs("hydra_submitit_launcher")

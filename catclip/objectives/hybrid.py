@@ -14,7 +14,7 @@ from catclip.models.heads import LabelHead
 from catclip.objectives.base import Objective, Outputs
 from catclip.objectives.categorical import Categorical
 from catclip.objectives.contrastive import Contrastive
-from catclip.objectives.options import check_options
+from catclip.objectives.options import check_options, options_under
 
 
 class Hybrid(Objective):
@@ -29,7 +29,7 @@ class Hybrid(Objective):
         categorical_weight, contrastive_weight: of their losses in the sum.
 
     Raises:
-        UserError: what the two raise; a negative weight.
+        UserError: what the two raise; a negative weight; no vocabulary for labels that are no subwords.
     """
 
     evaluators = ("multilabel", "retrieval")
@@ -54,8 +54,12 @@ class Hybrid(Objective):
         check_options(Categorical, own, "objective.categorical")
         check_options(Contrastive, contrastive or {}, "objective.contrastive")
         self.backbone = backbone
-        self.categorical = Categorical(backbone, pairs, **own)
-        self.contrastive = Contrastive(backbone, None, **(contrastive or {}))
+        if vocabulary is None and own.get("labels", "synset") != "subword":
+            raise UserError("objective.vocabulary is null: give a file of `catclip vocab`, or subwords as labels.")
+        with options_under("objective.categorical"):
+            self.categorical = Categorical(backbone, pairs, **own)
+        with options_under("objective.contrastive"):
+            self.contrastive = Contrastive(backbone, None, **(contrastive or {}))
         # The backbone is this objective's; theirs too, its weights would be saved three times.
         del self.categorical.backbone, self.contrastive.backbone
         self.categorical_weight, self.contrastive_weight = categorical_weight, contrastive_weight

@@ -1,6 +1,8 @@
 """An objective's options are its constructor's keywords."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any
 
@@ -23,3 +25,15 @@ def check_options(kind: type, options: Mapping[str, Any], where: str = "objectiv
             )
     if missing := [key for key, each in known.items() if each.default is Parameter.empty and key not in options]:
         raise UserError(f"{kind.__name__} needs {where}.{missing[0]}.")
+
+
+@contextmanager
+def options_under(where: str) -> Iterator[None]:
+    """Name the options of an objective that is part of another by the keys under which the user gives them there.
+
+    Its vocabulary alone stays `objective.vocabulary`.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(re.sub(r"\bobjective\.(?!vocabulary\b)", f"{where}.", str(error))) from error

@@ -101,7 +101,7 @@ def run_length(run: RunConfig, epoch: int, seen_in: Callable[[int], Callable[[in
             f"Give the run's length as exactly one of run.steps, run.samples, run.epochs (given: {said}){advice}."
         )
     ((name, value),) = given.items()
-    if value <= 0 or run.batch <= 0:
+    if not 0 < value < math.inf or run.batch <= 0:
         raise UserError(f"run.{name}={value} and run.batch={run.batch} must be positive.")
 
     def constant(steps: int) -> Callable[[int], int]:

@@ -1,5 +1,6 @@
 """One run of the loop: an objective in training, its clocks, its evaluations, and what its checkpoints remember."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -183,7 +184,7 @@ class Run:
         step = self.trainer.step_number
         if step == 0 and metric not in values:
             raise UserError(f"run.best={metric} is measured by no evaluator: {', '.join(values) or 'there is none'}.")
-        if step == 0 or metric not in values or values[metric] <= self.best.get("value", -float("inf")):
+        if step == 0 or not values.get(metric, -math.inf) > self.best.get("value", -math.inf):  # NaN is never
             return False
         self.best = {"step": step, "value": values[metric]}
         return True

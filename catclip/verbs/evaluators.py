@@ -42,7 +42,17 @@ def build_evaluators(config: PretrainConfig, device: torch.device) -> dict[str, 
 
 
 def _wanted(config: PretrainConfig) -> dict[str, Mapping[str, Any]]:
-    """The entries that say when and, where they name data, on what."""
+    """The entries that say when and, where they name data, on what.
+
+    Raises:
+        UserError: one is no mapping, or does not have the key `every` at all: misspelt, it would never be measured.
+    """
+    for name, entry in config.evaluators.items():
+        if entry is not None and not (isinstance(entry, Mapping) and "every" in entry):
+            raise UserError(
+                f"evaluators.{name}={entry} must be null or a mapping with an interval: '{{_target_: …, every: 2 "
+                "epochs}'; with every: null it is left out."
+            )
     return {
         name: entry
         for name, entry in config.evaluators.items()

@@ -54,6 +54,7 @@ def check(config: PretrainConfig) -> None:
         ("run.seed", run.seed, run.seed >= 0, "at least 0"),
         ("data.workers", config.data.workers, config.data.workers >= 0, "at least 0"),
         ("optim.lr", optim.lr, optim.lr >= 0, "at least 0"),
+        ("optim.min_lr", optim.min_lr, 0 <= optim.min_lr <= optim.lr, f"at least 0 and at most optim.lr={optim.lr}"),
         ("optim.weight_decay", optim.weight_decay, optim.weight_decay >= 0, "at least 0"),
         ("optim.betas", optim.betas, len(optim.betas) == 2 and all(0 <= b < 1 for b in optim.betas), "two below 1"),
         ("optim.layer_decay", optim.layer_decay, 0 < (optim.layer_decay or 1) <= 1, "above 0 and at most 1, or null"),

@@ -81,6 +81,10 @@ def test_both_evaluators_measure_it(glyphs):
     [
         ({"categorical": {"los": "bce"}}, "Categorical takes no option 'los'. Did you mean 'loss'?"),
         ({"contrastive": {"text_layer": 2}}, "Contrastive takes no option 'text_layer'"),
+        ({"categorical": {"loss": "focal"}}, "objective.categorical.loss=focal is not one of"),
+        ({"categorical": {"labels": "subword"}}, "no objective.vocabulary="),
+        ({"vocabulary": None}, "objective.vocabulary is null: give a file of `catclip vocab`, or subwords"),
+        ({"contrastive": TEXT | {"loss": "triplet"}}, "objective.contrastive.loss=triplet is not one of"),
         ({"categorical_weight": -1.0}, "objective.categorical_weight=-1.0"),
     ],
 )

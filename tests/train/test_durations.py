@@ -165,6 +165,8 @@ def test_length_of_a_run_whose_batches_grow():
         ({"steps": 7, "epochs": 1}, r"given: run\.steps=7, run\.epochs=1"),
         ({"steps": 0}, r"run\.steps=0"),
         ({"epochs": -1.0}, r"run\.epochs=-1"),
+        ({"epochs": float("nan")}, r"run\.epochs=nan"),
+        ({"epochs": float("inf")}, r"run\.epochs=inf"),
         ({"steps": 3, "batch": 0}, r"run\.batch=0"),
     ],
 )

@@ -56,6 +56,8 @@ def test_without_data_or_interval_there_is_none(glyphs):
         (NORM | {"every": "often"}, r"evaluators\.mine\.every=often is no duration"),
         (NORM | {"_target_": "tests.nowhere.Norm"}, r"evaluators\.mine\._target_='tests\.nowhere\.Norm' cannot be imp"),
         ({"every": 1}, r"evaluators\.mine\._target_='' cannot be imported"),
+        (5, r"evaluators\.mine=5 must be null or a mapping with an interval"),
+        ({"_target_": NORM["_target_"], "evry": 3}, r"evaluators\.mine=.*'evry': 3.* must be null or a mapping"),
         (NORM | {"size": 3}, r"evaluators\.mine: tests\.verbs\.test_evaluators\.Norm cannot be made .*'size'"),
     ],
 )

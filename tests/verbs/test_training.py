@@ -39,6 +39,7 @@ def test_device():
         ("track", {"wandb": "on"}, "track.wandb=on is not one of"),
         ("data", {"workers": -1}, "data.workers=-1 must be at least 0"),
         ("optim", {"lr": -1.0}, "optim.lr=-1.0 must be at least 0"),
+        ("optim", {"lr": 1e-6}, "optim.min_lr=1e-05 must be at least 0 and at most optim.lr=1e-06"),
         ("optim", {"warmup": 0.05}, "optim.warmup=0.05 is no whole number of steps"),
         ("optim", {"warmup": "500 steps"}, "optim.warmup=500 steps are 500 steps, and the run has 8"),
         ("optim", {"betas": [0.9]}, "optim.betas=[0.9] must be two below 1"),
