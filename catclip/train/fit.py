@@ -73,7 +73,8 @@ def fit(
                 stretches = [run.log() for run in runs]
                 console.advance(step, runs[0].note())
                 waits = hint.watch(stretches[0].seconds, stretches[0].waited, loader.spent)
-                for said in (waits, loader.news(), *(run.trainer.compiler.news() for run in runs)):
+                skips = None if step == stop else loader.news()  # the end says it in any case
+                for said in (waits, skips, *(run.trainer.compiler.news() for run in runs)):
                     if said:
                         console.line(f"[yellow]{escape(said)}")
             improved = evaluate(runs, plan, console, everything=step == stop)

@@ -76,6 +76,15 @@ def test_evaluation_reports_held_out_figures_and_the_probe(glyphs, tmp_path):
     assert run.summary()["pairs_evaluated"] == 16
 
 
+def test_what_is_not_read_in_training_is_said_once_at_the_end(glyphs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    bad = write_shard(tmp_path / "bad.tar", [("a.jpg", b"no picture"), ("a.json", b'{"captions": ["a cat"]}')])
+    data = {"sources": [str(glyphs / "train-*.tar"), str(bad)], "max_bad": 0.1}
+    config = tiny.config("categorical", glyphs, data=data, track={"log_every": 7}, steps=7, batch=7)
+    train({"run": config}, {"run": tmp_path / "run"}, "training")
+    assert capsys.readouterr().out.count("Skipped 1 of 49 samples") == 1
+
+
 def test_what_is_not_read_of_held_out_shards_is_said_at_the_end(glyphs, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     bad = write_shard(tmp_path / "bad.tar", [("a.jpg", b"no picture"), ("a.json", b'{"captions": ["a cat"]}')])
