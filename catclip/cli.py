@@ -3,6 +3,7 @@
 A verb is a module with `run(config)`, a plain dataclass of `catclip.config`, and a YAML of its name in `conf/`.
 """
 
+import multiprocessing
 import os
 import re
 import signal
@@ -302,6 +303,8 @@ def _one_of_a_sweep(name: str, composed: Any, hydra_config: Any) -> float | None
     here = str(hydra_config.launcher._target_).endswith("BasicLauncher")
     if not here:  # live progress bars of several processes would overwrite each other
         os.environ["TTY_COMPATIBLE"] = "0"
+        # A launcher's own way to start processes, which those that a run starts would not know.
+        multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     _end_with_sweep()
     again = f"The same command goes on with hydra.sweep.dir={hydra_config.sweep.dir}"
     try:

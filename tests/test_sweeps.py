@@ -1,11 +1,13 @@
 """Sweeps: a folder each, what is done is skipped, what is not goes on, and one that fails stops no other."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -198,6 +200,21 @@ def test_what_a_sweep_has_begun_ends_with_it():
     begun.kill()
     begun.wait()
     assert begun.stdout.read() == ""  # which the worker holds open as long as it lives
+
+
+def test_a_launchers_way_to_start_processes_is_not_the_runs(monkeypatch):
+    usual = multiprocessing.get_all_start_methods()[0]
+    monkeypatch.setattr(cli, "_run", lambda *_: multiprocessing.get_start_method())
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    launched = SimpleNamespace(
+        launcher=SimpleNamespace(_target_="JoblibLauncher"), sweeper=SimpleNamespace(_target_=""),
+        sweep=SimpleNamespace(dir="sweep"),
+    )  # fmt: skip
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        assert cli._one_of_a_sweep("compare", None, launched) == usual
+    finally:
+        multiprocessing.set_start_method(usual, force=True)
 
 
 def test_slurm_composes(catclip):
