@@ -75,7 +75,7 @@ class RunConfig:
     """Durations are numbers of steps, or text: 500 steps, 64000 samples, 2 epochs, 5% of the run."""
 
     steps: int | None = None  # how long: exactly one of steps, samples, epochs
-    samples: int | None = None  # pictures
+    samples: float | None = None  # pictures; 1.28e9 too
     epochs: float | None = None  # passes over the training pictures
     batch: int = 256  # of all ranks together
     precision: str = "bf16"  # bf16 | fp16, with a gradient scaler | fp32

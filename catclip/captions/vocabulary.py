@@ -63,6 +63,10 @@ class Vocabulary:
     def __contains__(self, wnid: object) -> bool:
         return wnid in self._index
 
+    def __repr__(self) -> str:
+        made = "".join(f", {key}={self.metadata[key]}" for key in ("tau", "rule", "prune") if key in self.metadata)
+        return f"<Vocabulary of {len(self):,} labels{made}>"
+
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_extractor": None}
 

@@ -79,6 +79,6 @@ class FiniteWatch:
             raise UserError(
                 f"{self.name}: the {_WHAT[name]} is {values[name]} at step {step.number}.{others} Its pictures "
                 f"({some}) are listed in {path}. A lower optim.lr, a longer optim.warmup or, where it is not yet, "
-                "run.precision=fp32 may help, and run.skip_nonfinite=10 leaves out up to ten such steps; the last "
-                "checkpoint is intact."
+                "run.precision=fp32 may help, and run.skip_nonfinite=10 leaves out up to ten such steps; "
+                "checkpoints from before are intact."
             )

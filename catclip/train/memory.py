@@ -48,7 +48,7 @@ def memory_errors(config: PretrainConfig, device: torch.device) -> Iterator[None
         side = config.backbone.image_size
         raise UserError(
             f"Out of memory on {device}, with batches of {config.run.batch:,} pictures of {side} × {side} pixels; the "
-            f"peak was {memory_bytes(device) / 2**30:.2f} GiB. {_advice(config)} The last checkpoint is intact. "
+            f"peak was {memory_bytes(device) / 2**30:.2f} GiB. {_advice(config)} Checkpoints from before are intact. "
             f"({first})"
         ) from error
 

@@ -1,6 +1,7 @@
 """Where numbers go: metrics.jsonl, which is the source of truth, wandb and TensorBoard if asked for, the console."""
 
 import json
+import math
 import time
 from datetime import timedelta
 from importlib.util import find_spec
@@ -41,9 +42,10 @@ class Tracker:
         self.board = _start_tensorboard(folder, step) if config.tensorboard else None
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append a row; it has a `step`."""
+        """Append a row; it has a `step`. A figure that is not finite is left out: JSON has no such numbers."""
+        row = {key: value for key, value in row.items() if not isinstance(value, float) or math.isfinite(value)}
         with writing(self.path):
-            self.file.write(json.dumps(row) + "\n")
+            self.file.write(json.dumps(row, allow_nan=False) + "\n")
         if self.wandb is not None:
             self.wandb.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
         if self.board is not None:

@@ -154,6 +154,11 @@ def test_labels_follow_the_metadata(vocabulary):
         Vocabulary.from_counts({SOFA: 1}, {}).labels("a sofa")
 
 
+def test_it_says_what_it_is(vocabulary):
+    made = Vocabulary(vocabulary.wnids, vocabulary.names, vocabulary.counts, {"tau": "5", "rule": "default"})
+    assert repr(made) == f"<Vocabulary of {len(made)} labels, tau=5, rule=default>"
+
+
 def test_pickle(vocabulary):
     vocabulary.labels("a dog")
     data = pickle.dumps(vocabulary)

@@ -222,7 +222,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(
     config = tiny.config("categorical", glyphs, data={"val": str(glyphs / "val-*.tar")}, track={"log_every": log_every},
                          evaluate_every=evaluate_every, checkpoint_every=2, keep=5)  # fmt: skip
     poison(monkeypatch, 4, where)
-    with pytest.raises(UserError, match=rf"run: {said}.*step 4.*optim\.lr.*last checkpoint is intact"):
+    with pytest.raises(UserError, match=rf"run: {said}.*step 4.*optim\.lr.*checkpoints from before are intact"):
         run(config, tmp_path / "run")
     (left,) = list_checkpoints(tmp_path / "run" / "checkpoints")
     assert left.name == "step-2"

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 
 import pytest
 from rich.console import Console
@@ -21,6 +22,13 @@ def test_rows_come_back_as_they_were_logged(tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl") == rows(0, 1, 2)  # before it is closed: a kill loses nothing
     tracker.close()
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 3
+
+
+def test_what_is_not_finite_is_left_out_of_what_must_be_json(tmp_path):
+    tracker = Tracker(tmp_path, TrackConfig(), "run", 0, {})
+    tracker.log({"step": 1, "loss": math.nan, "lr": 0.1, "best": math.inf})
+    tracker.close()
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "lr": 0.1}]
 
 
 def test_a_resumed_run_goes_on_from_its_checkpoint(tmp_path):
