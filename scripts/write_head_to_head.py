@@ -14,7 +14,7 @@ from catclip.train.folder import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_SETS = {"glyphs": "Drawn pictures", "flickr8k": "Flickr8k"}
-PLOTS = ("probe-accuracy-seconds", "zeroshot-top-1-seconds")
+PLOTS = ("probe-accuracy-seconds", "zeroshot-top-1-seconds", "step-time", "scaling")
 SECTIONS = [
     ("1. Equal batch: parts of a step", "step.batch"),
     ("2. Best batch", "batch."),
@@ -36,17 +36,22 @@ def table(head: list[str], lines: list[list[str]]) -> str:
 
 
 def describe(folder: Path, results: dict[str, Any]) -> str:
-    """What was run, out of the first run's folder."""
-    first = next(folder.glob(f"seed-*/{results['objectives'][0]}"))
-    config, around = read_config(first), json.loads((first / "environment.json").read_text())
-    run, optim, data = config["run"], config["optim"], config["data"]
-    evaluations = f"an evaluation every {run['evaluate_every']}"
+    """What was run, and where."""
+    around = results["environment"]
+    machine = (
+        f"{around['cpu']}, {around['cores']} cores, no GPU, torch {around['versions']['torch']}, "
+        f"{around['torch_threads']} threads, commit {around['commit'][:9]}."
+    )
+    seeds = list(folder.glob(f"seed-*/{results['objectives'][0]}"))
+    if not seeds:
+        return f"Batches of {results['step.batch']}, {results['step.precision']}. {machine}"
+    config = read_config(seeds[0])
+    run, optim = config["run"], config["optim"]
     return (
         f"{run['steps']:,} steps of {run['batch']} pictures ({run['steps'] * run['batch']:,} pictures seen), "
-        f"{evaluations}, seeds {', '.join(map(str, results['seeds']))}; {config['backbone']['name']} at "
-        f"{config['backbone']['image_size']} px, AdamW at {optim['lr']:g} for both, {run['precision']}, "
-        f"{data['workers']} loader process. {around['cpu']}, {around['cores']} cores, no GPU, "
-        f"torch {around['versions']['torch']}, {around['torch_threads']} thread, commit {around['commit'][:9]}."
+        f"an evaluation every {run['evaluate_every']}, seeds {', '.join(map(str, results['seeds']))}; "
+        f"{config['backbone']['name']} at {config['backbone']['image_size']} px, AdamW at {optim['lr']:g} for both, "
+        f"{run['precision']}, {config['data']['workers']} loader process. {machine}"
     )
 
 
@@ -54,8 +59,9 @@ def section(name: str, folder: Path, results: dict[str, Any] | None, docs: Path)
     title = DATA_SETS[name]
     if results is None:
         return f"## {title}\n\nNot run."
-    head = ["", *results["objectives"], "2nd ÷ 1st"]
-    text = [f"## {title}", describe(folder, results), *sentences(results), table(head, rows(results))]
+    text = [f"## {title}", describe(folder, results), *sentences(results)]
+    if learned := rows(results):
+        text.append(table(["", *results["objectives"], "2nd ÷ 1st"], learned))
     for plot in PLOTS:
         file = folder / f"compare-{plot}.png"
         if file.is_file():

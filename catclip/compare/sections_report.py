@@ -83,7 +83,7 @@ def _part(results: dict[str, Any], key: str) -> str:
     took, flops, moved = (results[f"{key}.{unit}"] for unit in ("milliseconds", "flops", "bytes"))
     if not (took or flops or moved):
         return ""
-    return f"{took:,.1f} ({flops / 1e9:,.3g}, {moved / 1e6:,.0f})"
+    return f"{took:,.1f} ({flops / 1e9:,.3g}, {moved / 1e6:,.3g})"
 
 
 def _ratios(results: dict[str, Any]) -> Grid:
