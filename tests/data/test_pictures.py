@@ -48,6 +48,7 @@ def psnr(one: torch.Tensor, other: torch.Tensor) -> float:
 def slow(data: bytes, choose: Callable[[int, int], Box], size: int, grid: bool = True) -> tuple[torch.Tensor, int]:
     """The picture by the slow road, and the reduction at which the fast one may decode it; the crop on its grid."""
     stored = Image.open(io.BytesIO(data))
+    stored.load()  # which turns a TIFF upright
     number = stored.getexif().get(0x0112, 1)
     orientation = EXIF_ORIENTATIONS.get(number, UPRIGHT)
     box = orientation.stored(choose(*orientation.turned(*stored.size)), *stored.size)
