@@ -17,6 +17,8 @@ _PROGRESSIVE = 0xC2
 _SCAN, _APP1, _END = 0xDA, 0xE1, 0xD9
 # Each scan of a progressive file passes over the whole picture. No encoder writes half as many.
 _MOST_SCANS = 500
+# What no picture's row is, of any width that a JPEG may have.
+_UNWRITTEN = np.random.default_rng(0).integers(256, size=(65536, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def decode_part(data: bytes, frame: Frame, box: Box, reduce: int) -> np.ndarray:
         uint8 [height, width, 3] of the part `on_grid(box, reduce)` of the shrunk picture, a view into a larger array.
 
     Raises:
-        ValueError: the bytes are cut short, or simplejpeg cannot decode them.
+        ValueError: the bytes are cut short, break off, or are nothing that simplejpeg decodes.
     """
     if not is_whole(data, frame):
         raise ValueError("The JPEG has no end.")
@@ -89,9 +91,13 @@ def decode_part(data: bytes, frame: Frame, box: Box, reduce: int) -> np.ndarray:
     rows = min(frame.height, (-(-box.bottom // frame.unit) + 1) * frame.unit)
     if rows < frame.height:
         data = data[: frame.place + 5] + rows.to_bytes(2, "big") + data[frame.place + 7 :]
-    # Not strict: the bytes left over below the part are worth a warning to the decoder.
-    pixels = simplejpeg.decode_jpeg(
-        data, min_height=-(-rows // reduce), min_width=-(-frame.width // reduce), strict=False
-    )
+    height, width = -(-rows // reduce), -(-frame.width // reduce)
+    decoded = np.empty((height, width, 3), np.uint8)
+    decoded[-1] = unwritten = _UNWRITTEN[:width]
+    # Not strict: the bytes left over below the part are worth a warning to the decoder. It is silent then about errors
+    # too, at which it stops; its last row, written last, tells, and nothing that lay in memory before is a picture.
+    pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width, buffer=decoded, strict=False)
+    if pixels.shape != decoded.shape or np.array_equal(pixels[-1], unwritten):
+        raise ValueError("The JPEG breaks off.")
     left, top, right, bottom = on_grid(box, reduce)
     return pixels[top:bottom, left:right]
