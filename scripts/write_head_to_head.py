@@ -115,10 +115,10 @@ which make it look better. Where more ranks than two were measured, the tables s
 for its error in time the bandwidth is fitted to two ranks. Of four ranks on two cores most of that error is that they
 have half a core each.
 
-**The longest run on photographs** is that of [results.md](results.md), by `scripts/run_flickr8k`: 25 epochs of Flickr8k at
-96 px, 150,000 pictures seen by each objective in 49 minutes of training on two cores. What it shows: a step of the
-baseline takes 1.55× the time; labels are learned (mAP six times a random ranking's) and so are pairs (recall@10 nine
-times chance), and yet neither side's linear probe on CIFAR-10 rises above that of the untrained backbone, whose
+**The longest run on photographs** is that of [results.md](results.md), by `scripts/run_flickr8k`: 25 epochs of
+Flickr8k at 96 px, 150,000 pictures seen by each objective in 49 minutes of training on two cores. What it shows: a step
+of the baseline takes 1.55× the time; labels are learned (mAP six times a random ranking's) and so are pairs (recall@10
+nine times chance), and yet neither side's linear probe on CIFAR-10 rises above that of the untrained backbone, whose
 convolution serves it as well: 6,000 photographs are too few to tell the two apart by it.
 
 {sections}
