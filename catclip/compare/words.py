@@ -104,7 +104,8 @@ def _too_coarse(results: dict[str, Any], figure: str, first: str, second: str) -
     bound = results.get(f"at_least.seconds_to_{figure}")
     if bound is None:
         return f"{why} time-to-accuracy ratio. Evaluate more often (run.evaluate_every) for one."
-    return f"{why} ratio of times to it, but in every seed {second} needs at least {bound:.2f}× the time of {first}."
+    seeds = "in every seed " if len(results["seeds"]) > 1 else ""
+    return f"{why} ratio of times to it, but {seeds}{second} needs at least {bound:.2f}× the time of {first}."
 
 
 def _with_spread(results: dict[str, Any], key: str) -> str:
