@@ -136,6 +136,9 @@ def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
             rows.append(
                 row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda value: f"{value / 2**20:,.2f}")
             )
+        for unit, key in (("ms", f"seconds_error_at_{count}"), ("MiB", f"bytes_error_at_{count}")):
+            if all(f"scaling.{name}.{key}" in results for name in names):
+                rows.append(row(f"  the model's {unit} are off by", key, "{:+.0%}".format))
     for count in results["scaling.gpus"]:
         rows.append(row(f"PREDICTED images/s, {count:,}", f"predicted_images_per_second_at_{count}", "{:,.0f}".format))
         rows.append(row("  PREDICTED hours/10⁹", f"predicted_gpu_hours_per_billion_at_{count}", "{:,.0f}".format))
