@@ -83,7 +83,11 @@ def _part(results: dict[str, Any], key: str) -> str:
     took, flops, moved = (results[f"{key}.{unit}"] for unit in ("milliseconds", "flops", "bytes"))
     if not (took or flops or moved):
         return ""
-    return f"{took:,.1f} ({flops / 1e9:,.3g}, {moved / 1e6:,.3g})"
+    return f"{took:,.1f} ({_short(flops / 1e9)}, {_short(moved / 1e6)})"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _ratios(results: dict[str, Any]) -> Grid:
