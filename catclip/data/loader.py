@@ -20,7 +20,7 @@ from catclip.data.pairs import BadSampleError, Pairs
 from catclip.data.stream import Stream
 from catclip.data.targets import Targets
 from catclip.data.undecoded import for_device, gather
-from catclip.data.workers import begin_worker, made_by_workers, start_method
+from catclip.data.workers import begin_worker, made_by_workers
 from catclip.errors import UserError
 
 # "images" uint8 [B, 3, H, W], the targets' tensors and "keys" list[str]; for the loader "bad" {reason: samples} and
@@ -238,7 +238,6 @@ class Loader:
             sampler=range(start, stop),
             batch_size=None,
             num_workers=self.workers,
-            multiprocessing_context=start_method(self.workers),
             pin_memory=pin,
             collate_fn=_as_is,  # type: ignore[arg-type]
             worker_init_fn=begin_worker,

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.folders import PICTURES
-from catclip.data.workers import begin_worker, made_by_workers, start_method
+from catclip.data.workers import begin_worker, made_by_workers
 from catclip.errors import UserError
 
 _IN_MEMORY = re.compile(r" <_io\.BytesIO[^>]*>")  # Pillow's name for a file that it gets as bytes
@@ -68,7 +68,6 @@ def picture_batches(paths: Sequence[Path], size: int, batch: int, workers: int) 
         _Pictures(paths, size),
         batch_size=batch,
         num_workers=workers,
-        multiprocessing_context=start_method(workers),
         collate_fn=list,
         worker_init_fn=begin_worker,
     )

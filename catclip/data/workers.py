@@ -1,7 +1,6 @@
 """What the processes that make batches have in common."""
 
 import gc
-import multiprocessing
 import re
 import signal
 import warnings
@@ -18,14 +17,6 @@ T = TypeVar("T")
 warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
 
 _DIED = re.compile(r"DataLoader worker \(pid")
-
-
-def start_method(workers: int) -> str | None:
-    """Return how a `DataLoader`'s processes start: as Python's do here by themselves; None where there are none.
-
-    A process that a launcher of sweeps has started may have another default, which torch's do not know.
-    """
-    return multiprocessing.get_all_start_methods()[0] if workers else None
 
 
 def begin_worker(worker: int) -> None:

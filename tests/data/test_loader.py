@@ -84,13 +84,6 @@ def test_more_workers_than_cores_are_no_reason_to_warn():
     assert (done.stdout, done.stderr) == ("9999\n", "")
 
 
-def test_workers_begin_in_a_process_of_a_parallel_sweep(training):
-    """joblib's launcher starts runs in processes whose own default for starting others torch cannot use."""
-    joblib = pytest.importorskip("joblib")
-    (made,) = joblib.Parallel(n_jobs=2)([joblib.delayed(load)(training(), 0, 2, 1)])
-    assert_same(made, load(training(), 0, 2))
-
-
 @pytest.mark.parametrize("workers", [0, 3])
 def test_a_loader_that_starts_later_goes_on_as_if_it_had_never_stopped(training, workers):
     whole = load(training(), 0, 12)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.pictures import Pictures
-from catclip.data.workers import begin_worker, made_by_workers, start_method
+from catclip.data.workers import begin_worker, made_by_workers
 from catclip.errors import UserError
 
 Batch = dict[str, torch.Tensor]
@@ -111,7 +111,6 @@ class LabelledImages:
             batch_size=None,
             sampler=range(len(batches)),
             num_workers=workers,
-            multiprocessing_context=start_method(workers),
             collate_fn=_as_is,  # type: ignore[arg-type]
             worker_init_fn=begin_worker,
         )
