@@ -88,6 +88,8 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
     before = f", from {start:.3f} untrained" if start is not None else ""
     text = f"At the end {ends} of {title}{before}."
     share = results.get(f"reached.{figure}")
+    if results.get(f"untrained.{figure}"):
+        text += f" {second.capitalize()} was best before it was trained: there is nothing to reach, and no ratio."
     if results.get(f"too_coarse.{figure}"):
         text += _too_coarse(results, figure, first, second)
     if share is not None and share < 1:

@@ -57,6 +57,11 @@ def test_seeds_that_never_get_there_are_counted():
     )
 
 
+def test_a_baseline_that_training_made_no_better_is_no_goal():
+    assert "B was best before it was trained: there is nothing to reach" in said(untrained__probe_accuracy=True)
+    assert "best before" not in said()
+
+
 @pytest.mark.parametrize("coarse", [True, False])
 def test_a_crossing_before_the_first_evaluation_has_no_ratio(coarse):
     text = said(too_coarse__probe_accuracy=coarse)
