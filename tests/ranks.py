@@ -25,4 +25,5 @@ def _rank(rank: int, ranks: int, folder: str, work: Callable[..., Any], args: tu
     try:
         torch.save(work(*args), Path(folder) / f"{rank}.pt")
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()

@@ -3,16 +3,19 @@
 Alone everything here is the identity: one process needs no group.
 """
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -60,6 +63,8 @@ def process_group() -> Iterator[None]:
             raise
         time.sleep(_MOMENT)
         raise UserError(f"Another rank is gone, which should have said why ({str(error).splitlines()[0]}).") from error
+    _mesh.cache_clear()
+    gc.collect()  # what still holds the group of all: its threads end with it
     dist.destroy_process_group()
 
 
@@ -155,9 +160,10 @@ class Shared(nn.Module):
         if self.sharded:
             self._copies = [parameter for parameter in model.parameters() if parameter.ndim == 0]
             copies: Any = set(self._copies)
+            mesh = _mesh(next(model.parameters()).device.type)
             for block in _blocks(model):
-                fully_shard(block, ignored_params=copies)
-            fully_shard(self._inside, ignored_params=copies)
+                fully_shard(block, mesh=mesh, ignored_params=copies)
+            fully_shard(self._inside, mesh=mesh, ignored_params=copies)
         elif ranks() > 1 and gradients:
             self._inside = DistributedDataParallel(self._inside, forward_sync_buffers=False)
 
@@ -178,6 +184,18 @@ class Shared(nn.Module):
                 if parameter.grad is not None:
                     dist.all_reduce(parameter.grad)
                     parameter.grad /= ranks()
+
+
+@cache
+def _mesh(device: str) -> DeviceMesh:
+    """The ranks as FSDP sees them: a group of their own.
+
+    Torch keeps this group and its gloo threads to the end of the process. A thread that lets go of a tensor while
+    Python ends aborts the process (pytorch#190489), so what ranks tell each other last must not go by it.
+    """
+    group = dist.new_group()
+    assert isinstance(group, dist.ProcessGroup)
+    return DeviceMesh.from_group(group, device)
 
 
 class _Inside(nn.Module):

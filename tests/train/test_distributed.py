@@ -1,17 +1,30 @@
 """Several ranks train what one does."""
 
 import json
+import os
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from catclip.data.micro import split_batch
 from catclip.errors import UserError
 from catclip.train.checkpoint import load_checkpoint, save_checkpoint
-from catclip.train.distributed import any_rank, counts_of_all, from_all, is_lost, on_first, rank, ranks
+from catclip.train.distributed import (
+    Shared,
+    any_rank,
+    counts_of_all,
+    from_all,
+    is_lost,
+    on_first,
+    process_group,
+    rank,
+    ranks,
+)
 from catclip.train.finite import FiniteWatch
 from catclip.train.trainer import Trainer
 from tests import tiny
@@ -179,6 +192,41 @@ def left_alone() -> str:
 
 def test_that_another_rank_is_gone_is_known(tmp_path):
     assert on_ranks(2, left_alone) == ["lost", "left"]
+
+
+def gloo_threads() -> set[str]:
+    tasks = Path("/proc/self/task")
+    return {task.name for task in tasks.iterdir() if (task / "comm").read_text() == "pt_gloo_runloop\n"}
+
+
+def left_behind() -> tuple[bool, set[str]]:
+    """What there was, and what is left, of the threads by which ranks tell each other, after a step of FSDP."""
+    rendezvous = {"WORLD_SIZE": ranks(), "RANK": rank(), "MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
+    dist.destroy_process_group()
+    os.environ |= {key: str(value) for key, value in rendezvous.items()}
+    with process_group():
+        on_first(dict)
+        threads = gloo_threads()
+        model = nn.Linear(4, 4)
+        shared = Shared(model, "fsdp")
+        shared(lambda: model(torch.ones(2, 4))).sum().backward()
+    return bool(threads), threads & gloo_threads()
+
+
+def free_port() -> int:
+    """One that all ranks agree on."""
+
+    def choose() -> int:
+        with socket.socket() as found:
+            found.bind(("localhost", 0))
+            return found.getsockname()[1]
+
+    return on_first(choose)
+
+
+def test_no_thread_that_ranks_talked_by_is_left_when_python_ends():
+    """One that lets go of a tensor then aborts the process; torch keeps what FSDP was given."""
+    assert on_ranks(2, left_behind) == [(True, set())] * 2
 
 
 def failing() -> str:
