@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catclip.compare.report import COLOURS
+from catclip.compare.results import LEARNED
 from catclip.compare.stages import STAGES
 
 PARTS = ("data", *STAGES, "communication")
 Draw = Callable[[Axes, dict[str, Any]], None]
 
-_TITLES = {"probe_accuracy": "linear probe accuracy", "zeroshot_top_1": "zero-shot accuracy", "map": "held-out mAP"}
 _BUDGETS = {"seconds": ("seconds of training", 1.0), "samples": ("pictures seen", 1.0), "flops": ("TFLOPs", 1e-12)}
 # Inks of the drawing; the page has its own in their place, for light and for dark.
 _INK, _GRID = "#1c2126", "#d5dae0"
@@ -40,7 +40,7 @@ def drawn(results: dict[str, Any]) -> dict[str, Figure]:
 def _plots(results: dict[str, Any]) -> dict[str, Draw]:
     names = results["objectives"]
     plots: dict[str, Draw] = {}
-    for figure in _TITLES:
+    for figure in LEARNED:
         for budget in _BUDGETS if figure == "probe_accuracy" else ("seconds",):
             if any(f"{name}.curve_{figure}_{budget}" in results for name in names):
                 plots[f"{figure}-{budget}".replace("_", "-")] = _accuracy(figure, budget)
@@ -73,7 +73,7 @@ def _accuracy(figure: str, budget: str) -> Draw:
             if around := results.get(f"{key}.spread"):
                 low, high = ([m + sign * a for m, a in zip(y, around, strict=True)] for sign in (-1, 1))
                 axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.set(xlabel=label, ylabel=_TITLES[figure])
+        axes.set(xlabel=label, ylabel=LEARNED[figure])
         axes.set_xlim(left=0)
         axes.grid(alpha=0.6)
         axes.legend(frameon=False, loc="best")

@@ -34,6 +34,8 @@ ROWS: list[tuple[str, str, Callable[[float], str]]] = [
     ("text→image recall@10", "text_to_image_recall_at_10", _SHARE),
     ("probe accuracy", "probe_accuracy", _SHARE),
     ("zero-shot accuracy", "zeroshot_top_1", _SHARE),
+    ("caption→picture recall@1", "retrieval_recall_at_1", _SHARE),
+    ("caption→picture recall@10", "retrieval_recall_at_10", _SHARE),
 ]
 _BUDGETS: list[tuple[str, str, Callable[[float], str]]] = [  # to the second's best
     ("seconds", "  s to 2nd's best", "{:,.0f}".format),
@@ -57,7 +59,7 @@ def rows(results: dict[str, Any]) -> list[list[str]]:
             cells = ["" if value is None else show(value) for value in values]
             cells = [cell + _around(results, f"{name}.{key}", show) for name, cell in zip(names, cells, strict=True)]
             found.append([label, *cells, *([f"{ratio:.2f}×" if ratio else ""] if several else [])])
-            if key in ("probe_accuracy", "zeroshot_top_1"):
+            if key in ("probe_accuracy", "zeroshot_top_1", "retrieval_recall_at_10"):
                 found += _beside(results, key)
     return found
 

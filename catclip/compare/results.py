@@ -10,12 +10,15 @@ from catclip.compare.over_seeds import ratio_of
 from catclip.compare.sweep import SweptRun, mean_curve, read_run, spread
 
 RATIOS = ("images_per_second", "step_milliseconds", "peak_memory_bytes", "parameters", "flops_per_image")
-LEARNED = ("probe_accuracy", "zeroshot_top_1", "map")  # what curves show, and the baseline's best is taken of
+LEARNED = {  # what curves show, and the baseline's best is taken of
+    "probe_accuracy": "linear probe accuracy", "zeroshot_top_1": "zero-shot accuracy",
+    "retrieval_recall_at_10": "caption → picture recall@10", "map": "held-out mAP",
+}  # fmt: skip
 BUDGETS = ("seconds", "samples", "flops")
 KEPT = (
     *RATIOS, "samples", "seconds", "data_wait", "map", "map_prior", "labels_evaluated",
     "precision_at_1", "precision_at_5", "pairs_evaluated", "probe_accuracy", "zeroshot_top_1",
-    *(f"{way}_recall_at_{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)),
+    *(f"{way}_recall_at_{k}" for way in ("image_to_text", "text_to_image", "retrieval") for k in (1, 5, 10)),
 )  # fmt: skip
 
 

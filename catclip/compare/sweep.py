@@ -16,7 +16,7 @@ from catclip.train.track import read_metrics
 # What is compared, and whether more is better.
 FIGURES = {
     "probe_accuracy": True, "map": True, "precision_at_1": True, "image_to_text_recall_at_10": True,
-    "text_to_image_recall_at_10": True, "zeroshot_top_1": True, "top_1": True,
+    "text_to_image_recall_at_10": True, "retrieval_recall_at_10": True, "zeroshot_top_1": True, "top_1": True,
     "loss": False,
     "images_per_second": True, "seconds": False,
 }  # fmt: skip

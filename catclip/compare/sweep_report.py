@@ -20,8 +20,8 @@ from catclip.compare.sweep import FIGURES, Configuration, best, curve_figure, me
 WIDTH = 80
 _TITLES = {
     "probe_accuracy": "probe", "map": "mAP", "precision_at_1": "P@1", "image_to_text_recall_at_10": "i→t R@10",
-    "text_to_image_recall_at_10": "t→i R@10", "zeroshot_top_1": "zero-shot", "top_1": "top-1",
-    "images_per_second": "images/s",
+    "text_to_image_recall_at_10": "t→i R@10", "retrieval_recall_at_10": "c→p R@10", "zeroshot_top_1": "zero-shot",
+    "top_1": "top-1", "images_per_second": "images/s",
 }  # fmt: skip
 
 

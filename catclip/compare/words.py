@@ -5,8 +5,8 @@ from typing import Any
 
 from catclip.compare.over_seeds import WIDEST
 from catclip.compare.ratios import EQUAL
+from catclip.compare.results import LEARNED
 
-_LEARNED = {"probe_accuracy": "linear probe accuracy", "zeroshot_top_1": "zero-shot accuracy", "map": "held-out mAP"}
 _BUDGETS = {"seconds": "time", "samples": "pictures", "flops": "floating-point operations"}
 
 
@@ -72,7 +72,7 @@ def _batches(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
 
 
 def _learning(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
-    for figure, title in _LEARNED.items():
+    for figure, title in LEARNED.items():
         if any(f"{name}.{figure}" not in results for name in (first, second)):
             continue
         yield _reached(results, figure, title, first, second)

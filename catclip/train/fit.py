@@ -128,7 +128,7 @@ def evaluate(runs: Sequence[Run], plan: Plan, console: TrainingConsole, everythi
 
 # What an evaluation's line on the console shows, and by which name.
 SHOWN = {"map": "mAP", "precision_at_1": "P@1", "image_to_text_recall_at_10": "i→t R@10", "probe_accuracy": "probe",
-         "zeroshot_top_1": "zero-shot"}  # fmt: skip
+         "zeroshot_top_1": "zero-shot", "retrieval_recall_at_10": "c→p R@10"}  # fmt: skip
 
 
 def timed(loader: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Figures of the evaluations, higher being better; the first that a run has stands for it.
-SCORES = ("probe_accuracy", "map", "image_to_text_recall_at_10", "zeroshot_top_1", "top_1")
+SCORES = ("probe_accuracy", "map", "image_to_text_recall_at_10", "retrieval_recall_at_10", "zeroshot_top_1", "top_1")
 
 
 def score(summary: Mapping[str, Any]) -> float | None:

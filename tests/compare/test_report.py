@@ -10,7 +10,7 @@ FIGURES = {
     "images_per_second": 12345.6, "step_milliseconds": 1234.5, "peak_memory_bytes": 75 * 2**30, "parameters": 632.1e6,
     "flops_per_image": 334.56e9, "map": 0.123, "map_prior": 0.031, "precision_at_1": 0.456,
     "image_to_text_recall_at_1": 0.111, "image_to_text_recall_at_10": 0.222, "text_to_image_recall_at_10": 0.333,
-    "probe_accuracy": 0.789, "zeroshot_top_1": 0.345,
+    "probe_accuracy": 0.789, "zeroshot_top_1": 0.345, "retrieval_recall_at_1": 0.012, "retrieval_recall_at_10": 0.144,
 }  # fmt: skip
 
 

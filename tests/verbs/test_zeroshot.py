@@ -10,6 +10,7 @@ from PIL import Image
 from catclip.captions import Vocabulary
 from catclip.config import LabelledConfig
 from catclip.errors import UserError
+from catclip.train.track import read_metrics
 from catclip.verbs.classifying import choose_way, read_templates
 from catclip.verbs.training import train
 from catclip.verbs.zeroshot import open_pictures
@@ -160,6 +161,34 @@ def test_retrieve(runs, glyphs, catclip, tmp_path):
     assert "image_to_text_recall_at_10" not in found["categorical", "all"]
     code, _, error = catclip("retrieve", f"model={runs['contrastive']}", "device=cpu")
     assert (code, "data.val" in error) == (2, True)
+
+
+@pytest.mark.parametrize("name", tiny.OBJECTIVES)
+def test_retrieval_while_training_is_as_the_verb_has_it(glyphs, catclip, tmp_path, name):
+    shards = f"{glyphs}/val-*.tar"
+    target = "catclip.verbs.retrieval_evaluator.retrieval"
+    entry = {"_target_": target, "every": "100%", "data": shards}
+    train({name: tiny.config(name, glyphs, steps=2, evaluators={"retrieval": entry})}, {name: tmp_path / "run"}, name)
+    first, *_, last = (
+        row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "retrieval_recall_at_1" in row
+    )
+    assert (first["step"], last["step"]) == (0, 2)
+    data = [f"data.val={shards}", "data.caption_key=json.captions", "data.captions=all", "data.workers=0"]
+    code, said, _ = catclip("retrieve", f"model={tmp_path / 'run'}", "weights=ema", "out=r.json", "device=cpu", *data)
+    assert code == 0, said
+    found = json.loads((tmp_path / "r.json").read_text())
+    for k in (1, 5, 10):
+        assert last[f"retrieval_recall_at_{k}"] == found[f"text_to_image_recall_at_{k}"]
+    assert 0 < last["retrieval_recall_at_10"] < 1
+
+
+def test_retrieval_of_damaged_shards_says_how_to_go_on_without(glyphs, tmp_path):
+    whole = next(iter(glyphs.glob("val-*.tar"))).read_bytes()
+    (tmp_path / "val.tar").write_bytes(whole.replace(b"\xff\xd8\xff", b"not"))
+    entry = {"_target_": "catclip.verbs.retrieval_evaluator.retrieval", "every": 1, "data": str(tmp_path / "val.tar")}
+    config = tiny.config("categorical", glyphs, steps=1, evaluators={"retrieval": entry})
+    with pytest.raises(UserError, match=r"evaluators\.retrieval: .*evaluators\.retrieval=null leaves it out"):
+        train({"one": config}, {"one": tmp_path / "run"}, "training")
 
 
 # ---------------------------------------------------------------- predict
