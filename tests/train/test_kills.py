@@ -87,9 +87,9 @@ def test_killed_where_it_writes_it_ends_the_same(uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_once_at_every_other_write_it_ends_the_same(uninterrupted, tmp_path):
+def test_killed_once_at_every_third_write_it_ends_the_same(uninterrupted, tmp_path):
     config, expected, writes = uninterrupted
-    for point in range(1, writes + 1, 2):
+    for point in range(1, writes + 1, 3):
         goes_on_until_done(config, tmp_path / str(point), [{"kill_at": point}])
         assert_same(final(tmp_path / str(point)), expected)
 

@@ -166,13 +166,13 @@ def test_a_signal_ends_a_run_with_75_and_a_checkpoint(glyphs, tmp_path, number, 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(glyphs, tmp_path):
     """SIGKILL at random moments: at the start, between steps, while a checkpoint is written, while it evaluates."""
-    steps, rng = 60, random.Random(0)
+    steps, rng = 45, random.Random(0)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(glyphs, whole, steps), check=True, capture_output=True)
     kills = 0
     while not (broken / "summary.json").exists():
         process = subprocess.Popen(command(glyphs, broken, steps), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if kills < 6:
+        if kills < 4:
             have, more = rows(broken), rng.randrange(0, 16)
             wait_until(lambda: rows(broken) > have + more or rows(broken) < have, process)  # noqa: B023
             time.sleep(rng.random() * 0.05)
@@ -182,7 +182,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(gl
         else:
             _, complained = process.communicate()
             assert process.returncode == 0, complained.decode()
-    assert kills >= 4
+    assert kills >= 3
     for weights in ("last", "ema"):
         file = f"checkpoints/step-{steps}/{weights}.safetensors"
         assert_same(load_file(broken / file), load_file(whole / file))
