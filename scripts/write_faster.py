@@ -1,8 +1,8 @@
-"""What scripts/run_faster needs and leaves: write_faster.py best OUT SIDE, or page OUT FASTER.md DATA
+"""What scripts/run_faster needs and leaves: write_faster.py best OUT SIDE sweep|all, or page OUT FASTER.md DATA
 
-`best` prints the arguments of a side's best trial so far, those in which its trials differ, one a line. Of the
-contrastive side it is the one of the highest accuracy; that is the goal, and of the categorical side it is the one that
-is there first.
+`best` prints the arguments of a side's best trial, of its sweep or of all: the keys in which they differ, one a line.
+Of the contrastive side it is the one of the highest accuracy; that is the goal, and of the categorical side it is the
+one that is there first.
 """
 
 import json
@@ -39,20 +39,20 @@ def highest(run: SweptRun, figure: str = GOAL) -> float:
     return max(curve(run, figure)[1])
 
 
-def trials(out: Path, side: str) -> list[SweptRun]:
+def trials(out: Path, side: str, of: str = "all") -> list[SweptRun]:
     """A side's finished trials, those of its sweep first."""
-    folders = [folder for folder in (out / side, out / "changed" / side) if folder.is_dir()]
-    return [run for folder in folders for run in find_runs(str(folder)) if run.finished]
+    folders = [out / side] if of == "sweep" else [out / side, out / "changed" / side]
+    return [run for folder in folders if folder.is_dir() for run in find_runs(str(folder)) if run.finished]
 
 
-def best(out: Path, side: str) -> SweptRun:
-    goal = max(highest(run) for run in trials(out, "contrastive"))
+def best(out: Path, side: str, of: str = "all") -> SweptRun:
+    goal = max(highest(run) for run in trials(out, "contrastive", of))
 
     def rank(run: SweptRun) -> tuple[float, float]:
         taken = seconds_to(run, goal)
         return (-highest(run) if taken is None or side == "contrastive" else -1.0, taken or 0.0)
 
-    return min(trials(out, side), key=rank)
+    return min(trials(out, side, of), key=rank)
 
 
 def settings(run: SweptRun, among: list[SweptRun]) -> dict[str, Any]:
@@ -211,8 +211,8 @@ All figures: [`benchmarks/results/faster-cpu.json`](../benchmarks/results/faster
 
 def main() -> None:
     if sys.argv[1] == "best":
-        out, side = Path(sys.argv[2]), sys.argv[3]
-        swept = settings(best(out, side), trials(out, side))
+        out, side, of = Path(sys.argv[2]), *sys.argv[3:]
+        swept = settings(best(out, side, of), trials(out, side, of))
         print("\n".join(f"{key}={json.dumps(value)}" for key, value in swept.items()))
     else:
         page(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
