@@ -70,23 +70,24 @@ def table(head: list[str], lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
 
 
-def told(run: SweptRun, among: list[SweptRun]) -> str:
-    """A trial in words of the command line, without what follows from another key."""
+def told(run: SweptRun, among: list[SweptRun]) -> dict[str, str]:
+    """What is a trial's own, in words, by keys without their groups, but for what follows from another key."""
     swept = {key: value for key, value in settings(run, among).items() if key != "objective.vocabulary"}
-    return " ".join(f"{key}={Path(value).stem if str(value).endswith('.tsv') else json.dumps(value)}"
-                    for key, value in swept.items()).replace('"', "")  # fmt: skip
+    return {
+        key.rpartition(".")[2]: Path(value).stem if str(value).endswith(".tsv") else json.dumps(value).strip('"')
+        for key, value in swept.items()
+    }
 
 
 def trials_table(out: Path, side: str, goal: float) -> str:
     runs, taken = trials(out, side), best(out, side).path
     lines = []
     for run in runs:
-        soon, star = seconds_to(run, goal), "**" if run.path == taken else ""
-        lines.append([
-            f"{star}`{told(run, runs)}`{star}", f"{curve(run)[0][-1]:,.0f}", f"{highest(run):.3f}",
-            "" if soon is None else f"{soon:,.0f}",
-        ])  # fmt: skip
-    return table(["trial", "s", "best recall@10", "s to the goal"], lines)
+        soon = seconds_to(run, goal)
+        cells = [*told(run, runs).values(), f"{curve(run)[0][-1]:,.0f}", f"{highest(run):.3f}"]
+        cells.append("" if soon is None else f"{soon:,.0f}")
+        lines.append([f"**{each}**" if each and run.path == taken else each for each in cells])
+    return table([*told(runs[0], runs), "s", "best recall@10", "s to the goal"], lines)
 
 
 def soonest(runs: list[SweptRun], goal: float) -> float | None:
@@ -149,7 +150,7 @@ def page(out: Path, path: Path, data: str) -> None:
     found = {side: find_runs(str(out / "winners" / f"{side}-*")) for side in SIDES}
     goal = max(highest(run) for run in trials(out, "contrastive"))
     plot(found, path.parent / "faster.png")
-    around = environment()
+    around = {key: value for key, value in environment().items() if key != "command"}
     said, measured = zip(*(verdict(found, name) for name in (GOAL, BESIDE)), strict=True)
     figures = dict(zip((GOAL, BESIDE), measured, strict=True)) | {"goal_of_the_trials": goal, "environment": around}
     figures["trials"] = {
@@ -158,8 +159,11 @@ def page(out: Path, path: Path, data: str) -> None:
     text = json.dumps(figures, indent=1).replace(f"{data.rstrip('/')}/", "DATA/").replace(f"{out}/", "OUT/")
     (ROOT / "benchmarks" / "results" / "faster-cpu.json").write_text(text)
     seen = int(found["categorical"][0].curve[-1]["samples"])
-    winners = "\n".join(f"    {side:<12} {told(best(out, side), trials(out, side))}" for side in SIDES)
-    tables = "\n\n".join(f"### {side}\n\n{trials_table(out, side, goal)}" for side in SIDES)
+    winners = "\n".join(
+        f"- {side}: " + ", ".join(f"{key} {value}" for key, value in told(best(out, side), trials(out, side)).items())
+        for side in SIDES
+    )
+    tables = "\n\n".join(f"### {side.capitalize()}\n\n{trials_table(out, side, goal)}" for side in SIDES)
     path.write_text(f"""# Faster than the paper
 
 How much sooner is categorical pretraining at the accuracy that the contrastive baseline ends with, if each side has the
