@@ -14,7 +14,9 @@ from catclip.train.folder import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_SETS = {"glyphs": "Drawn pictures", "flickr8k": "Flickr8k"}
-PLOTS = ("probe-accuracy-seconds", "zeroshot-top-1-seconds", "step-time", "scaling")
+PLOTS = (
+    "probe-accuracy-seconds", "zeroshot-top-1-seconds", "retrieval-recall-at-10-seconds", "step-time", "scaling",
+)  # fmt: skip
 SECTIONS = [
     ("1. Equal batch: parts of a step", "step.batch"),
     ("2. Best batch", "batch."),
