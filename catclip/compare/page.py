@@ -19,6 +19,8 @@ _CAPTIONS = {
     "probe-accuracy-samples": "The same against pictures seen.",
     "probe-accuracy-flops": "The same against the model's floating-point operations.",
     "zeroshot-top-1-seconds": "Zero-shot accuracy against time: by text or, without a text tower, by labels.",
+    "retrieval-recall-at-10-seconds": "Captions whose picture is among the ten that fit best, against time: by text "
+    "or, without a text tower, by labels.",
     "map-seconds": "Mean average precision of the labels of held-out captions, against time.",
     "step-time": "One step, each stage waited for: medians.",
     "memory": "What training takes at its peak, beside an empty process.",

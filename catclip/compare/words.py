@@ -78,14 +78,14 @@ def _learning(results: dict[str, Any], first: str, second: str) -> Iterator[str]
         yield _reached(results, figure, title, first, second)
         for budget, spent in _BUDGETS.items():
             yield from _to_accuracy(results, figure, budget, spent, first, second)
-    if len(results.get("seeds", [])) == 1 and f"{first}.probe_accuracy" in results:
+    if len(results.get("seeds", [])) == 1 and any(f"{first}.{figure}" in results for figure in LEARNED):
         yield "This is one seed: how much the figures vary between seeds is not known."
 
 
 def _reached(results: dict[str, Any], figure: str, title: str, first: str, second: str) -> str:
     ends = " and ".join(f"{name} {_with_spread(results, f'{name}.{figure}')}" for name in (first, second))
-    start = results.get(f"{first}.curve_{figure}", [None])[0]
-    before = f", from {start:.3f} untrained" if start is not None else ""
+    starts = [results.get(f"{name}.curve_{figure}", [None])[0] for name in (first, second)]
+    before = f", from {_both(starts[0], starts[1])} untrained" if None not in starts else ""
     text = f"At the end {ends} of {title}{before}."
     share = results.get(f"reached.{figure}")
     if results.get(f"untrained.{figure}"):
@@ -99,6 +99,11 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
             f"seed{'s' if seeds > 1 else ''}: there is no time-to-accuracy ratio."
         )
     return text
+
+
+def _both(one: float, other: float) -> str:
+    """Two starts; backbones start alike and probe alike, but heads and towers are not the same."""
+    return f"{one:.3f}" if f"{one:.3f}" == f"{other:.3f}" else f"{one:.3f} and {other:.3f}"
 
 
 def _too_coarse(results: dict[str, Any], figure: str, first: str, second: str) -> str:

@@ -22,11 +22,14 @@ class HeldOut:
         data: shards, as `DataConfig.sources`.
 
     Attributes:
+        what: its shards are, in messages.
         report: what the latest evaluation could not read, in one line; empty when it could read all.
 
     Raises:
         UserError: when called, more than `data.max_bad` of the pairs cannot be read.
     """
+
+    what = "Held-out shards (data.val)"
 
     def __init__(self, config: PretrainConfig, device: torch.device, *, data: Any) -> None:
         self._config = config
@@ -40,5 +43,5 @@ class HeldOut:
             try:
                 yield from import_module(f"catclip.evaluate.{name}").evaluate(objective, loader)
             except UserError as error:
-                raise UserError(f"Held-out shards (data.val): {error}") from error
+                raise UserError(f"{self.what}: {error}") from error
             self.report = loader.report()

@@ -37,6 +37,7 @@ from catclip.train.trainer import PRECISIONS, Trainer
 from catclip.verbs.batch_sizes import plan_batch_sizes
 from catclip.verbs.evaluators import build_evaluators, check_evaluators
 from catclip.verbs.indexing import open_pairs
+from catclip.verbs.retrieval_evaluator import Retrieval
 
 
 def check(config: PretrainConfig) -> None:
@@ -212,19 +213,21 @@ def _fit(
     fit(runs, loader, stream.state, Plan(log, checkpoint, config.run.keep, config.run.best), console)
     # What comes first has scrolled away by the end.
     _say_damaged(console, runs, pairs)
-    for report in (each.report for each in _held_out(runs) if each.report):
-        console.line(f"[yellow]Held-out shards (data.val): {escape(report)}")
+    for each in _on_shards(runs):
+        if each.report:
+            console.line(f"[yellow]{escape(f'{each.what}: {each.report}')}")
 
 
-def _held_out(runs: list[Run]) -> list[HeldOut]:
-    """Those of the runs' evaluators; they share them."""
-    return [each.evaluator for each in runs[0].evaluations if isinstance(each.evaluator, HeldOut)]
+def _on_shards(runs: list[Run]) -> list[HeldOut | Retrieval]:
+    """Those of the runs' evaluators that read pairs; they share them."""
+    return [each.evaluator for each in runs[0].evaluations if isinstance(each.evaluator, HeldOut | Retrieval)]
 
 
 def _say_damaged(console: TrainingConsole, runs: list[Run], pairs: Pairs) -> None:
     """Name the shards that are not whole: how many samples they have lost is not known, and counted nowhere."""
-    sets = [pairs, *(each.pairs for each in _held_out(runs))]
-    for shard in (shard for each in sets for shard in each.shards.damaged()):
+    sets = [pairs, *(each.pairs for each in _on_shards(runs))]
+    damaged = {shard.path: shard for each in sets for shard in each.shards.damaged()}  # several may read the same
+    for shard in damaged.values():
         given = f"{len(shard):,} sample{'s' * (len(shard) != 1)}"
         console.line(f"[yellow]{escape(f'{shard.path}: {shard.problem}; it gives {given}.')}")
 

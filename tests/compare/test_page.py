@@ -5,6 +5,7 @@ from PIL import Image
 
 from catclip.compare.page import write_page
 from catclip.compare.plots import PARTS, drawn, write_pngs
+from catclip.compare.results import BUDGETS, LEARNED
 from tests.browser import browse
 from tests.compare.test_report import results
 
@@ -57,6 +58,17 @@ def test_a_plot_of_everything_measured_and_of_nothing_else(page):
         with Image.open(path) as picture:
             assert picture.width > 900
     assert drawn({"objectives": ["a"]}) == {}
+
+
+def test_every_figure_that_is_learned_has_its_plot_and_caption(tmp_path):
+    figures = {"objectives": ["a", "b"]}
+    for figure in LEARNED:
+        for budget in BUDGETS:
+            figures |= {f"a.curve_{figure}": [0.1, 0.2], f"a.curve_{figure}_{budget}": [0.0, 1.0]}
+    plots = drawn(figures)
+    assert {f"{figure}-seconds".replace("_", "-") for figure in LEARNED} <= set(plots)
+    write_page(figures, ENVIRONMENT, plots, tmp_path / "compare.html")
+    assert (tmp_path / "compare.html").read_text().count("<figcaption>") == len(plots)
 
 
 def test_names_and_machines_are_text_and_nothing_is_asked_of_the_network(page):

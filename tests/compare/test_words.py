@@ -87,6 +87,16 @@ def test_one_seed_is_owned_up_to():
     assert "This is one seed" in said(seeds=[0])
 
 
+def test_one_seed_is_owned_up_to_without_a_probe():
+    figures = {"objectives": ["a", "b"], "seeds": [0], "a.zeroshot_top_1": 0.5, "b.zeroshot_top_1": 0.4}
+    assert "This is one seed" in " ".join(sentences(figures))
+
+
+def test_both_starts_are_told_where_they_are_not_the_same():
+    assert "from 0.100 untrained" in said(**{"b.curve_probe_accuracy": [0.1, 0.4]})
+    assert "from 0.100 and 0.200 untrained" in said(**{"b.curve_probe_accuracy": [0.2, 0.4]})
+
+
 def test_predictions_are_called_so():
     more = {f"scaling.{name}.{key}": value for name, value in (("a", 3.0), ("b", 2.0))
             for key in ("bytes_per_step", "predicted_images_per_second_at_64")}  # fmt: skip

@@ -163,12 +163,14 @@ def test_retrieve(runs, glyphs, catclip, tmp_path):
     assert (code, "data.val" in error) == (2, True)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", tiny.OBJECTIVES)
-def test_retrieval_while_training_is_as_the_verb_has_it(glyphs, catclip, tmp_path, name):
+def test_retrieval_while_training_is_as_the_verb_has_it(glyphs, catclip, tmp_path, name, precision):
     shards = f"{glyphs}/val-*.tar"
     target = "catclip.verbs.retrieval_evaluator.retrieval"
     entry = {"_target_": target, "every": "100%", "data": shards}
-    train({name: tiny.config(name, glyphs, steps=2, evaluators={"retrieval": entry})}, {name: tmp_path / "run"}, name)
+    config = tiny.config(name, glyphs, steps=2, evaluators={"retrieval": entry}, precision=precision)
+    train({name: config}, {name: tmp_path / "run"}, name)
     first, *_, last = (
         row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "retrieval_recall_at_1" in row
     )
@@ -180,6 +182,17 @@ def test_retrieval_while_training_is_as_the_verb_has_it(glyphs, catclip, tmp_pat
     for k in (1, 5, 10):
         assert last[f"retrieval_recall_at_{k}"] == found[f"text_to_image_recall_at_{k}"]
     assert 0 < last["retrieval_recall_at_10"] < 1
+
+
+def test_retrieval_says_what_of_its_shards_was_left_out(glyphs, tmp_path, capsys):
+    whole = next(iter(glyphs.glob("val-*.tar"))).read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2].replace(b"\xff\xd8\xff", b"not", 1).ljust(512))
+    entry = {"_target_": "catclip.verbs.retrieval_evaluator.retrieval", "every": 1, "data": str(tmp_path / "cut.tar")}
+    config = tiny.config("categorical", glyphs, steps=1, evaluators={"retrieval": entry}, data={"max_bad": 0.9})
+    train({"one": config}, {"one": tmp_path / "run"}, "training")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cut.tar: " in said
+    assert "evaluators.retrieval: Skipped 1 of " in said
 
 
 def test_retrieval_of_damaged_shards_says_how_to_go_on_without(glyphs, tmp_path):
