@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,15 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Leave a file that is written here as readable as any other; safetensors' own are for nobody but their owner."""
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    yield
+    path.chmod(mode)
+
+
 def path_aside(path: Path) -> Path:
     """Return where a file is written before it is renamed to `path`; a killed process leaves it there."""
     return path.with_name(f".{path.name}.partial")
@@ -44,7 +54,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"The disk is full: {path} cannot be written. Free some space and try again.") from error
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from catclip.errors import UserError
+from catclip.files import usual_mode
 from catclip.models.heads import LabelHead
 from catclip.objectives.base import Objective
 from catclip.train.checkpoint import list_checkpoints
@@ -124,4 +125,5 @@ def write_labels(release: Release, folder: Path) -> None:
 def write_weights(state: dict[str, torch.Tensor] | nn.Module, file: Path) -> None:
     """A `.safetensors` file of a state dict, or of a module's."""
     tensors = state.state_dict() if isinstance(state, nn.Module) else state
-    save_file({key: each.detach().contiguous() for key, each in tensors.items()}, file, {"format": "pt"})
+    with usual_mode(file):
+        save_file({key: each.detach().contiguous() for key, each in tensors.items()}, file, {"format": "pt"})

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from catclip.errors import UserError
-from catclip.files import sync_folder, write_atomically
+from catclip.files import sync_folder, usual_mode, write_atomically
 from catclip.train.distributed import on_first, rank
 from catclip.train.trainer import Trainer
 
@@ -55,7 +55,9 @@ def _write(
             shutil.rmtree(leftover, ignore_errors=True)
         aside.mkdir()
         for name, tensors in weights.items():
-            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside / f"{name}.safetensors")
+            file = aside / f"{name}.safetensors"
+            with usual_mode(file):
+                save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, file)
         torch.save(state, aside / "training.pt")
         write_atomically(aside / "state.json", json.dumps({"step": step, **progress}, indent=1))
         for file in aside.iterdir():

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from catclip.data.labelled import LabelledImages
 from catclip.data.labelled.pictures import PictureFiles, ShardPictures
-from catclip.files import replacing, writing
+from catclip.files import replacing, usual_mode, writing
 from catclip.objectives.base import Objective
 from catclip.transfer.probe import extract_features
 
@@ -53,7 +53,7 @@ class FeatureCache:
         features = extract_features(self._objective.embed, images, self._size, self._device, self._workers)
         with writing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as aside:
+            with replacing(path) as aside, usual_mode(aside):
                 save_file({"features": np.ascontiguousarray(features)}, aside)
         return features
 

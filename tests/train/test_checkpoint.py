@@ -56,6 +56,7 @@ def test_weights_are_safetensors_and_state_holds_no_code(trainer, tmp_path):
     assert_same(load_file(saved / "ema.safetensors"), dict(trainer.weights()["ema"]))
     torch.load(saved / "training.pt", weights_only=True)
     assert json.loads((saved / "state.json").read_text()) == {"step": 2}
+    assert len({path.stat().st_mode for path in saved.iterdir()}) == 1, "colleagues may read all or nothing"
 
 
 def test_list_is_in_the_order_of_steps_and_ignores_what_is_not_whole(tmp_path):

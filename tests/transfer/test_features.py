@@ -60,6 +60,8 @@ def test_pictures_that_changed_and_broken_files_are_made_anew(glyphs, tmp_path, 
         assert np.array_equal(cache(open_labelled(folder)), second)
     assert len(made) == 5
     assert not list((tmp_path / "cache").glob(".*"))
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_shards(glyphs, tmp_path, made):

@@ -20,6 +20,7 @@ def test_a_run_comes_out_and_nothing_is_overwritten(glyphs, catclip, tmp_path):
     seen = (pictures - objective.backbone.mean) / objective.backbone.std
     assert torch.equal(model(seen), objective.predict(pictures))
 
+    assert len({file.stat().st_mode for file in (tmp_path / "model").iterdir()}) == 1, "others may read all or nothing"
     before = {file: file.read_bytes() for file in (tmp_path / "model").iterdir()}
     (tmp_path / "file").write_text("mine")
     (tmp_path / "empty").mkdir()
