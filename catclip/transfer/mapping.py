@@ -1,5 +1,7 @@
 """Class names → rows of a vocabulary, as a report that can be read, edited and fed back."""
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -82,7 +84,7 @@ class Mapping:
         if none := [match.name for match in self.matches if not match.rows]:
             text += f". Without a row: {_some(none)}"
         if same := self.same_rows():
-            text += f". On one row, and so alike: {_some([' = '.join(names[:4]) for names in same], 3)}"
+            text += f". On one row, and so alike: {_some([_equation(names) for names in same], 3)}"
         return text + "."
 
     def table(self, most: int = 40) -> Table:
@@ -108,18 +110,20 @@ class Mapping:
             raise UserError(f"Class {bad!r} has a tab in its name: no table can hold it.")
         name = load_lexicon().name
         said = {"vocabulary_digest": self.vocabulary.digest, **metadata}
-        lines = [f"# {key}={value}" for key, value in said.items()]
-        lines.append("\t".join(_COLUMNS))
+        text = io.StringIO("".join(f"# {key}={value}\n" for key, value in said.items()))
+        text.seek(0, io.SEEK_END)
+        table = csv.writer(text, delimiter="\t", lineterminator="\n")  # quotes what would not be read as it is
+        table.writerow(_COLUMNS)
         for match in self.matches:
             rows = [self.vocabulary.wnids[row] for row in match.rows]
             names = [self.vocabulary.names[row] for row in match.rows]
             similarity = "" if match.similarity is None else f"{match.similarity:.4f}"
             fields = (match.synsets, map(name, match.synsets), rows, names)
             joined = (" ".join(field) for field in fields)
-            lines.append("\t".join([match.name, match.read_as, *joined, match.how, similarity]))
+            table.writerow([match.name, match.read_as, *joined, match.how, similarity])
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, "\n".join(lines) + "\n")
+            write_atomically(path, text.getvalue())
 
 
 def map_classes(names: Sequence[str], vocabulary: Vocabulary, strategy: str = "nearest") -> Mapping:
@@ -197,18 +201,21 @@ def load_mapping(path: str | Path, vocabulary: Vocabulary, names: Sequence[str] 
     Raises:
         UserError: it cannot be read, is no such table, a row is no label of the vocabulary, or it has not the classes.
     """
-    matches = {}
-    for number, fields in _read_rows(Path(path)):
-        if fields["class"] in matches:
-            raise UserError(f"Line {number} of {path}: class '{fields['class']}' has a line already.")
-        matches[fields["class"]] = _match(fields, vocabulary, f"Line {number} of {path}")
-    if names is not None:
+    rows = list(_read_rows(Path(path)))
+    found = [_match(fields, vocabulary, f"Line {number} of {path}") for number, fields in rows]
+    # Two classes may have one name (ImageNet-1k has two cranes), but only their order tells them apart.
+    if names is not None and [match.name for match in found] != list(names):
+        matches: dict[str, Match] = {}
+        for (number, _), match in zip(rows, found, strict=True):
+            if match.name in matches:
+                raise UserError(f"Line {number} of {path}: class '{match.name}' has a line already.")
+            matches[match.name] = match
         if missing := [name for name in names if name not in matches]:
             raise UserError(f"{path} has no line for the classes {_some(missing)}.")
-        matches = {name: matches[name] for name in names}
-    if not any(match.rows for match in matches.values()):
+        found = [matches[name] for name in names]
+    if not any(match.rows for match in found):
         raise UserError(f"{path} has no rows for any class.")
-    return Mapping(matches.values(), vocabulary)
+    return Mapping(found, vocabulary)
 
 
 def _read_rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
@@ -221,7 +228,7 @@ def _read_rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
     if not {"class", "rows"} <= set(header):
         raise UserError(f"{path} is no mapping of classes: it needs columns class and rows. `catclip map` writes one.")
     for number, line in lines[1:]:
-        fields = line.split("\t")
+        fields = next(csv.reader([line], delimiter="\t"))  # spreadsheets quote what has commas
         fields += [""] * (len(header) - len(fields))  # editors drop tabs at the ends of lines
         yield number, dict(zip(header, fields, strict=False))
 
@@ -254,5 +261,10 @@ def _match(fields: dict[str, str], vocabulary: Vocabulary, where: str) -> Match:
     return Match(fields["class"], fields.get("read_as", ""), synsets, rows, how, value)
 
 
+def _equation(names: Sequence[str]) -> str:
+    return " = ".join(names[:4]) + (" = …" if len(names) > 4 else "")
+
+
 def _some(names: Sequence[str], shown: int = 8) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown:,} more" if len(names) > shown else "")
+    between = "; " if any("," in name for name in names[:shown]) else ", "  # names may be lists of synonyms
+    return between.join(names[:shown]) + (f" and {len(names) - shown:,} more" if len(names) > shown else "")
