@@ -387,7 +387,8 @@ def _explain(error: Exception, name: str, arguments: list[str]) -> str:
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match[1]
         if "not in" in str(cause) or "not in struct" in text or "is not in struct" in str(cause):
-            hint = nearest(key, _keys(name, arguments))
+            # What a model of timm's takes is for timm to say: any option may be added.
+            hint = f" Add it as +{key}=…" if ".options." in key else nearest(key, _keys(name, arguments))
             return f"There is no key '{key}'.{hint} `catclip {name.replace('_', ' ')} --help` lists them."
         return f"{key}: {str(cause).splitlines()[0]}"
     if match := re.search(r"Error merging override (.+)", text):

@@ -75,6 +75,10 @@ def test_importing_the_command_line_imports_nothing_heavy():
         ([*PRETRAIN, "data.souces=x"], "There is no key 'data.souces'. Did you mean 'data.sources'?"),
         ([*PRETRAIN, "learning_rate=1"], "There is no key 'learning_rate'."),
         ([*PRETRAIN, "+optim.rl=1"], "There is no key 'optim.rl'. Did you mean 'optim.lr'?"),
+        (
+            [*PRETRAIN, "backbone.options.qk_norm=true"],
+            "'backbone.options.qk_norm'. Add it as +backbone.options.qk_norm=…",
+        ),
         (["probe", "model=x", "data.trian=x"], "There is no key 'data.trian'. Did you mean 'data.train'?"),
         (["data", "glyphs", "siz=3"], "There is no key 'siz'. Did you mean 'size'?"),
         ([*PRETRAIN, "objective=contrastive", "objective.text_widht=3"], "Did you mean 'objective.text_width'?"),

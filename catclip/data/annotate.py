@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 _LEAST = 320  # pixels of the shorter side: on smaller pictures text would hide all
+_MOST = 8192  # … and of the longer one, of what is enlarged
 _DARK, _LIGHT = (0, 0, 0, 150), (255, 255, 255, 255)
 
 
@@ -15,7 +16,7 @@ def annotate(image: Image.Image, labels: Sequence[tuple[str, float]]) -> Image.I
         image: of any size.
         labels: names with scores, from the top.
     """
-    factor = -(-_LEAST // min(image.size))
+    factor = min(-(-_LEAST // min(image.size)), _MOST // max(image.size))
     if factor > 1:
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
     text = "\n".join(f"{score:.2f}  {name}" for name, score in labels)

@@ -74,10 +74,10 @@ def _read(file: Path) -> State:
         state = load_state_dict(str(file), weights_only=True)
         return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
     except Exception as error:  # broken bytes make the readers raise nearly anything, and all mean the same
-        raise UserError(
-            f"backbone.weights={file} cannot be read as a checkpoint; is it cut short? {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else ''}"
-        ) from error
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        if "weights_only" in reason:  # torch's advice is to run what is in it
+            reason = "Or has it more in it than tensors? Code is not run: save its state_dict alone."
+        raise UserError(f"backbone.weights={file} cannot be read as a checkpoint; is it cut short? {reason}") from error
 
 
 def _of_backbone(state: State) -> State:

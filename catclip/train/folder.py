@@ -27,6 +27,7 @@ _FREE = (
     "run.out", "run.name", "run.device", "run.keep", "run.best", "run.checkpoint_every", "run.skip_nonfinite",
     "run.micro_batch", "run.sharding", "backbone.checkpoint_activations", "data.workers", "track.",
 )  # fmt: skip
+_SHOWN = 8  # of what differs
 _WRITTEN_FIRST = ("vocabulary.tsv", "environment.json")  # before config.yaml, whose presence means begun
 
 
@@ -72,6 +73,9 @@ class RunFolder:
         if not differing and not self._same_vocabulary():
             differing = [f"{self.config.objective['vocabulary']} has changed since"]
         if differing:
+            more = len(differing) - _SHOWN
+            if more > 0:
+                differing[_SHOWN:] = [f"and {more} keys more"]
             raise UserError(
                 f"{self.path} holds a run that was configured otherwise: {'; '.join(differing)}. "
                 "Resume it with its own configuration, or choose another run.out."

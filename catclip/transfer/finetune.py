@@ -70,6 +70,11 @@ class Classification(Objective):
         """Logits [B, C] of uint8 images [B, 3, H, W]."""
         return self.head(self.backbone(images))
 
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """Of each class, float32 [B, C]."""
+        logits = self.predict(images).float()
+        return logits.sigmoid() if self.multilabel else logits.softmax(dim=1)
+
 
 def start_head(
     objective: Classification,

@@ -26,7 +26,9 @@ def choose_way(objective: Objective, by: str | None) -> str:
     ]
     name = type(objective).__name__
     if not ways:
-        raise UserError(f"This run ({name}) has neither a text tower nor a label head to know classes by.")
+        tuned = hasattr(objective, "classes")
+        own = " It knows the classes that it was fine-tuned on: its finetune.json has how well." if tuned else ""
+        raise UserError(f"This run ({name}) has neither a text tower nor a label head to know classes by.{own}")
     if by is None:
         return ways[0]
     check_choice("by", by, ["text", "labels"])

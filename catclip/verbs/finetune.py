@@ -129,6 +129,11 @@ def _start(
     if not fresh:  # the checkpoint has the head
         return objective, None
     source, how = load_objective(config.model), "nearest" if config.init == "transfer" else config.init
+    if not hasattr(source, "vocabulary"):
+        raise UserError(
+            f"init={config.init} starts the head from a run's labels, and model={config.model} "
+            f"({type(source).__name__}) has none: give init=random."
+        )
     seed, workers = config.run.seed, config.data.workers
     return objective, start_head(objective, source, how, images, device, workers, seed)
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from catclip.captions import Vocabulary
 from catclip.config import MapConfig
 from catclip.errors import UserError
+from catclip.train.folder import read_config
 from catclip.transfer.class_list import read_class_list
 from catclip.transfer.mapping import map_classes
 
@@ -20,10 +21,17 @@ def run(config: MapConfig) -> None:
         raise UserError(f"out={out}: give a file name that ends in .tsv.")
     if out.exists():
         raise UserError(f"{out} is there already, and may have been edited. Give another out=…, or move it.")
-    file = Path(config.vocabulary or Path(str(config.model)) / "vocabulary.tsv")
+    file = Path(config.vocabulary or _of_run(Path(str(config.model))))
     vocabulary = Vocabulary.load(file)
     mapping = map_classes(read_class_list(config.classes), vocabulary, config.strategy)
     mapping.save(out, vocabulary=file, classes=config.classes, strategy=config.strategy)
     console.print(mapping.table())
     console.print(f"\n{mapping.summary()}", markup=False)
     console.print(f"Every class, to be edited under `rows` and given as map={out}", markup=False)
+
+
+def _of_run(model: Path) -> Path:
+    target, file = read_config(model)["objective"]["_target_"], model / "vocabulary.tsv"
+    if not file.is_file():
+        raise UserError(f"model={model} ({target.rpartition('.')[2]}) learned no labels: give vocabulary=FILE.")
+    return file

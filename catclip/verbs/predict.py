@@ -18,6 +18,7 @@ from catclip.evaluate.zeroshot import Classifier
 from catclip.files import write_atomically, writing
 from catclip.objectives.base import Objective
 from catclip.train.folder import load_objective
+from catclip.transfer.finetune import Classification
 from catclip.verbs.classifying import choose_way, make_text_classifier
 from catclip.verbs.limits import check_at_least
 from catclip.verbs.training import pick_device
@@ -60,11 +61,17 @@ def run(config: PredictConfig) -> None:
 
 
 def _classifier(objective: Objective, config: PredictConfig, device: torch.device) -> tuple[Classifier, list[_Label]]:
-    """From pictures to scores of labels, and those labels: the run's own, or the classes that are given."""
+    """From pictures to scores of labels, and those labels: the run's own, its classes, or those that are given."""
     if config.classes is not None:
-        choose_way(objective, "text")
+        if not hasattr(objective, "embed_texts"):
+            raise UserError(
+                f"classes={config.classes} are chosen among by text, and this run ({type(objective).__name__}) has no "
+                "text tower: leave classes out, and its own labels are predicted."
+            )
         names = read_classes(config.classes)
         return make_text_classifier(objective, names, config.templates, device), [_Label("", name) for name in names]
+    if isinstance(objective, Classification):
+        return objective.probabilities, [_Label("", name) for name in objective.classes]
     if choose_way(objective, None) == "text" and not hasattr(objective, "head"):
         raise UserError(
             f"This run ({type(objective).__name__}) has no labels of its own: give classes=FILE, names to choose among."

@@ -18,7 +18,7 @@ from catclip.files import write_atomically, writing
 from catclip.objectives.base import Objective
 from catclip.train.folder import load_objective
 from catclip.transfer.init import find_mapping, label_head
-from catclip.transfer.mapping import Mapping
+from catclip.transfer.mapping import STRATEGIES, Mapping
 from catclip.transfer.pooling import POOLS, LabelClassifier
 from catclip.verbs.classifying import choose_way, make_text_classifier
 from catclip.verbs.limits import check_at_least
@@ -68,6 +68,8 @@ def _classifier(
 ) -> tuple[Classifier, Mapping | None]:
     if by == "text":
         return make_text_classifier(objective, names, config.templates, device), None
+    if not config.map.endswith(".tsv"):
+        check_choice("map", config.map, STRATEGIES)
     mapping = find_mapping(names, label_head(objective).vocabulary, config.map)
     return LabelClassifier(objective, mapping, config.pool), mapping
 

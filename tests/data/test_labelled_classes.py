@@ -82,7 +82,7 @@ def test_class_names_come_from_a_file_or_a_list(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"a\n\nb\n", "give a name for each"), (b"", "give a name"), (b"\xff", "no text in UTF-8")]
+    ("content", "said"), [(b"a\n\nb\n", "give one for each"), (b"", "give one"), (b"\xff", "no text in UTF-8")]
 )
 def test_wrong_class_files_are_said(tmp_path, content, said):
     (tmp_path / "c.txt").write_bytes(content)

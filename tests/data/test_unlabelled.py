@@ -53,3 +53,5 @@ def test_labels_are_drawn_in_the_corner():
     assert drawn.crop(box).tobytes() == image.crop(box).tobytes(), "the rest is as it was"
     assert drawn.crop((0, 0, 200, 60)).getextrema() != image.crop((0, 0, 200, 60)).getextrema()
     assert annotate(picture(1, 40, 32), []).size == (400, 320)
+    assert annotate(picture(1, 3000, 8), []).size == (6000, 16), "no JPEG is wider than 65,500 pixels"
+    assert annotate(picture(1, 9000, 8), []).size == (9000, 8)

@@ -1,5 +1,7 @@
 """Checkpoints of others as a backbone's start: the features are those that their own models give."""
 
+from pathlib import Path
+
 import open_clip
 import pytest
 import timm
@@ -213,6 +215,13 @@ def test_another_backbone_is_one_clear_message(tmp_path):
         with pytest.raises(UserError, match=why):
             load_weights(backbone, tmp_path / "vit.pth")
         tiny.assert_same(dict(backbone.trunk.state_dict()), before)
+
+
+def test_code_in_a_file_is_not_run_and_nobody_is_told_to(tmp_path):
+    torch.save({"state_dict": theirs().state_dict(), "config": Path(".")}, tmp_path / "vit.pth")
+    with pytest.raises(UserError, match="save its state_dict alone") as refusal:
+        load_weights(build(), tmp_path / "vit.pth")
+    assert "weights_only" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["vit.safetensors", "vit.pth"])

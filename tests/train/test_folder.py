@@ -97,6 +97,9 @@ def test_a_run_configured_otherwise_is_refused_and_the_keys_are_named(done):
     assert "run.batch was 8, is now 9" in str(refusal.value)
     assert "ema" not in str(refusal.value)
     assert contents(out) == before
+    names = ("lr", "min_lr", "betas", "weight_decay", "warmup", "schedule", "cooldown", "layer_decay", "clip", "ema")
+    with pytest.raises(UserError, match=r"and 2 keys more. Resume it with its own"):
+        RunFolder(out, replace(config, optim=replace(config.optim, **dict.fromkeys(names, "another"))))
 
 
 def test_what_does_not_change_the_result_may_change(done):

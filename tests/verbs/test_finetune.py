@@ -11,6 +11,7 @@ from timm.layers import resample_abs_pos_embed
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from catclip.config import FinetuneConfig, FinetuneDataConfig, OptimConfig, RunsBackboneConfig, TrackConfig
+from catclip.data.images import held_out_picture
 from catclip.data.labelled import open_labelled
 from catclip.errors import UserError
 from catclip.evaluate.zeroshot import score
@@ -175,10 +176,12 @@ def test_pictures_of_any_number_of_classes(trained, shared, tmp_path):
         ({"data": {"fraction": 0.0}}, "data.fraction=0.0"),
         ({"run": {"batch": 0}}, "run.batch=0"),
         ({"init": "missing.tsv"}, "missing.tsv"),
+        ({"model": "done"}, "(Classification) has none: give init=random"),
     ],
 )
-def test_wrong_input_is_said_before_a_folder_is_made(trained, glyphs, tmp_path, changes, said):
+def test_wrong_input_is_said_before_a_folder_is_made(trained, done, glyphs, tmp_path, changes, said):
     changes = {"model": trained} | changes
+    changes["model"] = done if changes["model"] == "done" else changes["model"]
     with pytest.raises(UserError) as error:
         finetune.run(config(tmp_path / "out", changes.pop("model"), glyphs / "probe", **changes))
     assert said in str(error.value)
@@ -190,6 +193,25 @@ def test_the_best_checkpoint_is_kept_and_returned(trained, glyphs, tmp_path):
     value = finetune.run(config(tmp_path / "run", trained, glyphs / "probe", **settings))
     written = json.loads((tmp_path / "run" / "finetune.json").read_text())
     assert value == written["best_value"] >= written["top_1"]
+
+
+def test_predict_knows_the_classes_of_a_run(done, glyphs, catclip, tmp_path):
+    picture = sorted((glyphs / "probe" / "test").rglob("*.*"))[0]
+    arguments = [f"model={done}", "device=cpu", "workers=0"]
+    code, said, _ = catclip("predict", *arguments, f"images={picture}", "out=out", "top=200")
+    assert code == 0, said
+    rows = [line.split("\t") for line in (tmp_path / "out" / "labels.tsv").read_text().splitlines()[1:]]
+    objective = load_objective(done)
+    with torch.no_grad():
+        logits = objective.predict(held_out_picture(picture.read_bytes(), objective.backbone.image_size)[None])[0]
+    expected = dict(zip(objective.classes, logits.softmax(dim=0).tolist(), strict=True))
+    assert {row[3]: float(row[4]) for row in rows} == pytest.approx(expected, abs=1e-4)
+    objective.multilabel = True
+    with torch.no_grad():
+        shown = objective.probabilities(torch.zeros(1, 3, tiny.SIZE, tiny.SIZE, dtype=torch.uint8))
+        torch.testing.assert_close(shown.logit(), objective.predict(torch.zeros(1, 3, tiny.SIZE, tiny.SIZE)))
+    code, _, error = catclip("zeroshot", *arguments, f"data={glyphs / 'probe'}")
+    assert (code, "It knows the classes that it was fine-tuned on" in error) == (2, True)
 
 
 def test_on_the_command_line(trained, glyphs, catclip):

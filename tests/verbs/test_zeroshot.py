@@ -100,6 +100,7 @@ def test_what_zeroshot_cannot_do_is_said_and_nothing_written(runs, glyphs, catcl
         ([text, data, "by=labels"], "Contrastive) has no label head"),
         ([text, data, "templates=templates.txt"], "'a photo of a dog' has not"),
         ([labels, data, "pool=mean"], "pool=mean is not one of"),
+        ([labels, data, "map=nearst"], "map=nearst is not one of nearest, hypernym, exact. Did you mean 'nearest'?"),
         ([labels, data, "map=missing.tsv"], "missing.tsv, the mapping of classes, cannot be read"),
         ([labels], "Give labelled pictures as data=FOLDER"),
         ([labels, data, "workers=-1"], "workers=-1 must be at least 0"),
@@ -110,6 +111,8 @@ def test_what_zeroshot_cannot_do_is_said_and_nothing_written(runs, glyphs, catcl
     for arguments, message in [
         (["vocabulary=v.tsv", labels], "Give the labels as vocabulary=FILE, or"),
         ([labels, "out=map.csv"], "ends in .tsv"),
+        ([text], "(Contrastive) learned no labels: give vocabulary=FILE"),
+        (["model=missing"], "missing is not a run folder"),
     ]:
         code, _, error = catclip("map", "classes=imagenet-1k", *arguments)
         assert (code, message in " ".join(error.split())) == (2, True), error
@@ -231,7 +234,7 @@ def test_predict(runs, catclip, tmp_path):
         ([model, "images=missing.jpg", "out=new"], "images=missing.jpg does not exist"),
         ([model, "images=a/*.gif", "out=new"], "images=a/*.gif matches no file"),
         ([f"model={runs['contrastive']}", "images=a", "out=new"], "has no labels of its own: give classes=FILE"),
-        ([model, "images=a", "classes=[dog,cat]", "out=new"], "Categorical) has no text tower"),
+        ([model, "images=a", "classes=[dog,cat]", "out=new"], "(Categorical) has no text tower: leave classes out"),
     ]:
         code, _, error = catclip("predict", *COMMON, *arguments)
         assert (code, message in " ".join(error.split())) == (2, True), error

@@ -36,7 +36,7 @@ def read_classes(classes: Any) -> list[str]:
         names = [str(name) for name in classes]
     names = [name.strip() for name in names]
     if not all(names) or not names:
-        raise UserError(f"data.classes={classes}: give a name for each class, one a line of a file, in their order.")
+        raise UserError(f"{classes}, the class names: give one for each class, a line each of a file, in their order.")
     return names
 
 
