@@ -52,12 +52,13 @@ def write_page(results: dict[str, Any], environment: dict[str, Any], figures: di
 
 
 def _facts(results: dict[str, Any], environment: dict[str, Any]) -> str:
-    seeds = len(results.get("seeds", []))
+    seeds = len(results.get("seeds", []))  # none where nothing was trained
     where = environment.get("gpu") or f"{environment.get('cpu')}, {environment.get('cores')} cores"
     torch = environment.get("versions", {}).get("torch")
     facts = [where, f"torch {torch}", f"torch threads: {environment.get('torch_threads')}"]
     facts += [f"commit {str(environment['commit'])[:9]}"] if environment.get("commit") else []
-    return " · ".join([*facts, f"{seeds} seed{'s' if seeds != 1 else ''}"])
+    facts += [f"{seeds} seed{'s' if seeds != 1 else ''}"] if seeds else []
+    return " · ".join(facts)
 
 
 def _plot(name: str, figure: Figure, results: dict[str, Any]) -> str:

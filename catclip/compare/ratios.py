@@ -1,7 +1,9 @@
 """Ratios of measurements, and when there is none to tell.
 
 A ratio is that of the two medians over rounds, in which both sides took turns. It is told only where the rounds support
-it: resampled (paired bootstrap, 95 % of the resamples), it must stay within ±20 % of itself and on one side of 1.
+it: resampled (paired bootstrap, 95 % of the resamples), it must stay within ±20 % of itself and on one side of 1. A few
+rounds are too few to resample: three of equal sides all lie on one side of 1 a quarter of the time, and so would their
+resamples. Of fewer than `RESAMPLED` it is Student's interval, as over seeds.
 """
 
 from collections.abc import Sequence
@@ -10,8 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap
 
+from catclip.compare.over_seeds import CONFIDENCE, ratio_of
+
 WIDEST = 0.2  # of the ratio, to either side
 SUPPORTED, EQUAL, UNCLEAR, FEW = "supported", "equal", "unclear", "too few rounds"
+RESAMPLED = 6  # rounds, at least: the fewest that are all on one side of 1 by chance less than 5 % of the time
 _RESAMPLES = 2000
 
 
@@ -40,11 +45,16 @@ def ratio_figures(name: str, above: Sequence[float], below: Sequence[float]) -> 
 
 
 def interval(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
-    """Return between which values 95 % of the resampled ratios lie; of two rounds or more."""
+    """Return between which values the ratio lies, with 95 % confidence; of two rounds or more."""
     assert len(above) == len(below) >= 2
+    if len(above) < RESAMPLED:
+        _, low, high = ratio_of(above, below)
+        assert low is not None
+        assert high is not None
+        return low, high
     found = bootstrap(
         (np.asarray(above), np.asarray(below)), _ratio, paired=True, vectorized=True, n_resamples=_RESAMPLES,
-        method="percentile", rng=np.random.default_rng(0),
+        confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)
 

@@ -119,6 +119,8 @@ def _add_to_accuracy(
     """
     spent: dict[str, list[tuple[float, ...] | None]] = {first: [], second: []}
     for one, other in zip(runs[first], runs[second], strict=True):
+        if figure == "map" and not same_labels(_summary(one), _summary(other)):
+            return
         goals = [row[figure] for row in other.curve if figure in row]
         if not goals or not any(figure in row for row in one.curve):
             return
@@ -139,6 +141,13 @@ def _add_to_accuracy(
         for name in values:
             _add_mean(results, f"{name}.{budget}_to_{figure}", values[name])
         _add_ratio(results, f"{budget}_to_{figure}", values[second], values[first])
+
+
+def same_labels(one: Mapping[str, Any], other: Mapping[str, Any], prefixes: tuple[str, str] = ("", "")) -> bool:
+    """Whether two mean average precisions are of the same labels: of others, rare ones say, the same ranking has
+    another. Labels that are as many, and as frequent on average, are taken to be the same."""
+    keys = ("labels_evaluated", "map_prior")
+    return all(one.get(prefixes[0] + key) == other.get(prefixes[1] + key) for key in keys)
 
 
 def _is_guess(run: SweptRun, figure: str, spent: tuple[float, ...] | None) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from catclip.compare.over_seeds import WIDEST
 from catclip.compare.ratios import EQUAL
-from catclip.compare.results import LEARNED
+from catclip.compare.results import LEARNED, same_labels
 
 _BUDGETS = {"seconds": "time", "samples": "pictures", "flops": "floating-point operations"}
 
@@ -87,6 +87,8 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
     starts = [results.get(f"{name}.curve_{figure}", [None])[0] for name in (first, second)]
     before = f", from {_both(starts[0], starts[1])} untrained" if None not in starts else ""
     text = f"At the end {ends} of {title}{before}."
+    if figure == "map" and not same_labels(results, results, (f"{first}.", f"{second}.")):
+        text += " Their labels are not the same: neither is better for it."
     share = results.get(f"reached.{figure}")
     if results.get(f"untrained.{figure}"):
         text += f" {second.capitalize()} was best before it was trained: there is nothing to reach, and no ratio."

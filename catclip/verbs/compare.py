@@ -126,13 +126,15 @@ def _train_pair(config: CompareConfig, seed: int, folder: Path, console: Console
 
 def show(results: dict[str, Any], out: Path, console: Console) -> None:
     """Print the table, what it says in words, and where the page is."""
-    if "learning" in results.get("sections", ["learning"]):
+    learned = "learning" in results.get("sections", ["learning"])
+    if learned:
         console.print(table(results))
     for grid in section_grids(results):
         console.print(to_table(grid), "")
     if len(results["objectives"]) > 1:
         console.print("", *sentences(results), sep="\n", markup=False, highlight=False)
-    console.print(f"Page, plots and figures: compare.html, compare.png, compare.json in {out}", markup=False)
+    plots = "compare.png" if learned else "compare-*.png"
+    console.print(f"Page, plots and figures: compare.html, {plots}, compare.json in {out}", markup=False)
 
 
 def single(config: CompareConfig, name: str, seed: int | None = None) -> PretrainConfig:
@@ -191,7 +193,8 @@ def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, flo
 
 def _write(out: Path, results: dict[str, Any]) -> None:
     around = environment()
-    plot(results, out / "compare.png")
+    if "learning" in results["sections"]:
+        plot(results, out / "compare.png")
     figures = drawn(results)
     write_pngs(figures, out)
     write_page(results, around, figures, out / "compare.html")

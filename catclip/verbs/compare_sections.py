@@ -15,6 +15,7 @@ from catclip.compare.peers import labeller_figures
 from catclip.compare.scaling import scaling_figures
 from catclip.compare.sensitivity import sensitivity_figures
 from catclip.config import CompareConfig, MeasureConfig, PretrainConfig
+from catclip.data.cache.sizes import parse_size
 from catclip.data.pairs import Pairs
 from catclip.environment import environment
 from catclip.errors import UserError, check_choice
@@ -40,6 +41,16 @@ def check_sections(config: CompareConfig) -> None:
     for key, value in least:
         if value < 1:
             raise UserError(f"compare.{key}={value} must be at least 1.")
+    each = wanted.sensitivity
+    lists = [
+        ("text_length", each.text_length, 1), ("vocabulary", each.vocabulary, 1),
+        ("resolution", each.resolution or [], 1), ("workers", each.workers, 0),
+    ]  # fmt: skip
+    for key, values, lowest in lists:
+        if min(values, default=lowest) < lowest:
+            raise UserError(f"compare.sensitivity.{key}={values} must be numbers of at least {lowest}.")
+    if wanted.memory is not None:
+        parse_size(wanted.memory, "compare.memory")
     if len(wanted.ranks) < 2 or wanted.ranks != sorted({1, *wanted.ranks}) or wanted.ranks[0] < 1:
         raise UserError(f"compare.ranks={wanted.ranks} must begin with 1 and rise, as [1,2] or [1,2,4].")
     if wanted.bandwidth <= 0:

@@ -45,6 +45,14 @@ def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says():
     assert covered >= 51  # 57 expected of 60
 
 
+@pytest.mark.parametrize("rounds", [2, 3, 4, 5, 7])
+def test_equal_sides_rarely_get_a_ratio_however_few_the_rounds(rounds):
+    rng = np.random.default_rng(0)
+    sides = np.exp(rng.normal(0, 0.03, (200, 2, rounds)))
+    told = sum(ratio_figures("r", above, below)["r.verdict"] == SUPPORTED for above, below in sides)
+    assert told <= 24  # 10 expected; of three resampled rounds 50
+
+
 def test_rounds_are_resampled_in_pairs():
     """What slows both sides of a round down alike does not blur their ratio."""
     rounds = np.array([1.0, 2.0, 4.0, 8.0, 16.0])

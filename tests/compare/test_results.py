@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catclip.compare.results import collect, crossing
+from catclip.compare.words import sentences
 
 
 def test_crossing_by_hand():
@@ -155,6 +156,19 @@ def test_no_ratio_of_times_where_the_second_was_best_untrained(tmp_path):
     results = collect({"first": [first], "second": [second]}, costs)
     assert results["untrained.probe_accuracy"]
     assert not any("_to_probe_accuracy" in key or key.startswith("too_coarse") for key in results)
+
+
+@pytest.mark.parametrize("labels", [54, 60])
+def test_mean_average_precisions_of_other_labels_are_not_set_against_each_other(tmp_path, labels):
+    runs = {}
+    for name, seconds, own in (("a", 10, 54), ("b", 20, labels)):
+        path = fake_run(tmp_path, name, [(0, 0.1), (seconds, 0.4)], labels_evaluated=own, map_prior=0.03, map=0.4)
+        rows = (path / "metrics.jsonl").read_text().replace("probe_accuracy", "map")
+        (path / "metrics.jsonl").write_text(rows.replace("0.4}", "0.4}\n"))
+        runs[name] = [path]
+    results = collect(runs, {"a": COSTS["categorical"], "b": COSTS["contrastive"]})
+    assert ("ratio.seconds_to_map" in results) == (labels == 54)
+    assert any("Their labels are not the same" in each for each in sentences(results)) == (labels == 60)
 
 
 def test_one_objective_has_no_ratios(runs):

@@ -74,6 +74,8 @@ def test_another_section_joins_what_is_there(glyphs, tmp_path, monkeypatch):
     compare(config_for(glyphs, out, ["step"]), quiet())
     results = compare(config_for(glyphs, out, ["batch"]), quiet())
     assert results["sections"] == ["step", "batch"]
+    assert not (out / "compare.png").exists()  # accuracy against time, of which there is none
+    assert " seed" not in (out / "compare.html").read_text()
     assert (results["step.x"], results["batch.x"], results["labeller.note"]) == (1, 2, "none")
 
 
@@ -84,6 +86,10 @@ def test_another_section_joins_what_is_there(glyphs, tmp_path, monkeypatch):
         ({"sections": ["steps"]}, "compare.sections"),
         ({"sections": ["step"], "rounds": 0}, "compare.rounds=0"),
         ({"sections": ["step"], "sensitivity": SensitivityConfig(precision=["int8"])}, "int8"),
+        ({"sections": ["step"], "sensitivity": SensitivityConfig(workers=[0, -1])}, r"sensitivity\.workers=\[0, -1\]"),
+        ({"sections": ["step"], "sensitivity": SensitivityConfig(text_length=[0])}, r"sensitivity\.text_length=\[0\]"),
+        ({"sections": ["step"], "sensitivity": SensitivityConfig(vocabulary=[-5])}, r"sensitivity\.vocabulary=\[-5\]"),
+        ({"sections": ["step", "batch"], "memory": "much"}, "compare.memory=much is no size"),
     ],
 )
 def test_what_there_is_not_is_refused(glyphs, tmp_path, changes, wrong):
