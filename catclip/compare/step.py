@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from catclip.captions.counting.processes import end_with_parent
 from catclip.config import PretrainConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
@@ -36,12 +37,14 @@ def peak_memory_bytes(config: PretrainConfig, device: torch.device) -> int:
 def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
     """Run a function in a process of its own, forked from one that has imported the libraries and done nothing else.
 
+    It ends with this one, killed or not, rather than keep its memory.
+
     Raises:
         BrokenProcessPool: the process was killed, as for want of memory.
     """
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(1, mp_context=server) as pool:
+    with ProcessPoolExecutor(1, mp_context=server, initializer=end_with_parent) as pool:
         return pool.submit(function, *arguments).result()
 
 

@@ -1,3 +1,11 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -30,6 +38,40 @@ def test_a_first_batch_that_cannot_be_read_is_the_users_error(tmp_path, glyphs):
     config = tiny.config("contrastive", glyphs, data={"sources": str(tmp_path / "bad.tar")})
     with pytest.raises(UserError, match="batch could not be read"):
         first_batches(config, 1)
+
+
+def test_a_measuring_process_ends_with_one_that_is_killed(tmp_path):
+    written = tmp_path / "pid"
+    script = f"""
+import os, time
+from pathlib import Path
+from catclip.compare.step import in_fresh_process
+
+def measure():
+    Path({str(written)!r}).write_text(f"{{os.getpid()}} ")
+    time.sleep(600)
+
+if __name__ == "__main__":
+    in_fresh_process(measure)
+"""
+    (tmp_path / "main.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "main.py")])
+    assert soon(lambda: written.exists() and written.read_text().endswith(" "))
+    parent.kill()
+    parent.wait()
+    pid = int(written.read_text())
+    try:
+        assert soon(lambda: not Path(f"/proc/{pid}").exists())
+    finally:
+        if Path(f"/proc/{pid}").exists():
+            os.kill(pid, signal.SIGKILL)
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 20
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
 
 
 @pytest.mark.slow
