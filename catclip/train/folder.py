@@ -153,10 +153,21 @@ def load_objective(path: str | Path, weights: str = "ema", device: torch.device 
         weights = "last"
     file = found[-1] / f"{weights}.safetensors"
     try:
-        objective.load_state_dict(load_file(file))
+        state = load_file(file)
+        _check_shapes(state, objective, file)
+        objective.load_state_dict(state)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{file} cannot be loaded: {error}") from error
+        raise UserError(f"{file} cannot be loaded: {' '.join(str(error).split())}") from error
     return objective.to(device).eval()
+
+
+def _check_shapes(state: dict[str, torch.Tensor], objective: Objective, file: Path) -> None:
+    for key, own in objective.state_dict().items():
+        if key in state and state[key].shape != own.shape:
+            raise UserError(
+                f"{file}: {key} is {list(state[key].shape)} there, and {list(own.shape)} by the run's config.yaml and "
+                "vocabulary.tsv. One of them has changed since."
+            )
 
 
 def is_free(key: str) -> bool:

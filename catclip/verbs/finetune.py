@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
+from catclip.captions import Vocabulary
 from catclip.config import BackboneConfig, FinetuneConfig
 from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.data.labelled.fraction import take_fraction
@@ -129,10 +130,10 @@ def _start(
     if not fresh:  # the checkpoint has the head
         return objective, None
     source, how = load_objective(config.model), "nearest" if config.init == "transfer" else config.init
-    if not hasattr(source, "vocabulary"):
+    if not isinstance(getattr(source, "vocabulary", None), Vocabulary):
         raise UserError(
             f"init={config.init} starts the head from a run's labels, and model={config.model} "
-            f"({type(source).__name__}) has none: give init=random."
+            f"({type(source).__name__}) has none that are synsets: give init=random."
         )
     seed, workers = config.run.seed, config.data.workers
     return objective, start_head(objective, source, how, images, device, workers, seed)

@@ -31,7 +31,7 @@ def run(config: MapConfig) -> None:
 
 
 def _of_run(model: Path) -> Path:
-    target, file = read_config(model)["objective"]["_target_"], model / "vocabulary.tsv"
+    file, name = model / "vocabulary.tsv", read_config(model)["objective"]["_target_"].rpartition(".")[2]
     if not file.is_file():
-        raise UserError(f"model={model} ({target.rpartition('.')[2]}) learned no labels: give vocabulary=FILE.")
+        raise UserError(f"model={model} ({name}) has no vocabulary.tsv, the labels it learned: give vocabulary=FILE.")
     return file

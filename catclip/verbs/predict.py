@@ -127,8 +127,8 @@ def _draw(guesses: dict[Path, list[_Guess]], folder: Path) -> None:
 
 
 def _short(name: str) -> str:
-    """`traffic_light.n.01` as people say it."""
-    return name.partition(".n.")[0].replace("_", " ")
+    """`traffic_light.n.01`, or the subword `light</w>`, as people say it."""
+    return name.partition(".n.")[0].removesuffix("</w>").replace("_", " ")
 
 
 def _say(guesses: dict[Path, list[_Guess]], bad: dict[Path, str], console: Console) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 from catclip.environment import environment
 from catclip.errors import UserError
@@ -186,6 +187,21 @@ def test_where_no_average_was_kept_the_last_weights_come_back(glyphs, tmp_path):
     config = tiny.config("categorical", glyphs, steps=1, optim={"ema": None})
     (run,) = train({"categorical": config}, {"categorical": tmp_path}, "training")
     assert_same(dict(load_objective(tmp_path).state_dict()), run.trainer.weights()["last"])
+
+
+def test_a_head_of_another_width_is_one_message(done, tmp_path):
+    shutil.copytree(done[0], tmp_path / "run")
+    file = tmp_path / "run" / "vocabulary.tsv"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(
+        UserError, match=r"ema\.safetensors: head\.weight is \[\d+, 32\] there, and \[\d+, 32\] by the run"
+    ):
+        load_objective(tmp_path / "run")
+    (weights,) = tmp_path.glob("run/checkpoints/*/last.safetensors")
+    save_file({}, weights)
+    with pytest.raises(UserError) as refusal:
+        load_objective(tmp_path / "run", "last")
+    assert "\n" not in str(refusal.value)
 
 
 def test_no_run_lists_those_beside_and_inside(done, tmp_path):

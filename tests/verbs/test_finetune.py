@@ -176,7 +176,7 @@ def test_pictures_of_any_number_of_classes(trained, shared, tmp_path):
         ({"data": {"fraction": 0.0}}, "data.fraction=0.0"),
         ({"run": {"batch": 0}}, "run.batch=0"),
         ({"init": "missing.tsv"}, "missing.tsv"),
-        ({"model": "done"}, "(Classification) has none: give init=random"),
+        ({"model": "done"}, "(Classification) has none that are synsets: give init=random"),
     ],
 )
 def test_wrong_input_is_said_before_a_folder_is_made(trained, done, glyphs, tmp_path, changes, said):

@@ -111,7 +111,7 @@ def test_what_zeroshot_cannot_do_is_said_and_nothing_written(runs, glyphs, catcl
     for arguments, message in [
         (["vocabulary=v.tsv", labels], "Give the labels as vocabulary=FILE, or"),
         ([labels, "out=map.csv"], "ends in .tsv"),
-        ([text], "(Contrastive) learned no labels: give vocabulary=FILE"),
+        ([text], "(Contrastive) has no vocabulary.tsv, the labels it learned: give vocabulary=FILE"),
         (["model=missing"], "missing is not a run folder"),
     ]:
         code, _, error = catclip("map", "classes=imagenet-1k", *arguments)
