@@ -25,10 +25,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield aside
         with open(aside, "rb") as file:
             os.fsync(file.fileno())
+        os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    os.replace(aside, path)
     sync_folder(path.parent)
 
 

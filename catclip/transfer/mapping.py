@@ -139,11 +139,16 @@ def map_classes(names: Sequence[str], vocabulary: Vocabulary, strategy: str = "n
         strategy: `nearest`, `hypernym`, or `exact`: nothing but exact and rolled-up matches.
 
     Raises:
-        UserError: an unknown strategy, no classes, or not one of them matches anything.
+        UserError: an unknown strategy, no classes, numbers for names, or not one of them matches anything.
     """
     check_choice("strategy", strategy, STRATEGIES)
     if not names:
         raise UserError("There are no classes to map.")
+    if all(name.strip().isdigit() for name in names):  # `0` is a noun, but hardly what the first class is
+        raise UserError(
+            f"The classes have numbers for names ({_some(names, 3)}), which say nothing of what is in the pictures: "
+            "name them, as by data.classes=FILE."
+        )
     finder = _Finder(vocabulary, strategy)
     read = ClassReader(_sense(vocabulary))
     matches = []

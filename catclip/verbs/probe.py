@@ -22,7 +22,7 @@ from catclip.transfer.knn import knn_scores
 from catclip.transfer.multilabel_probe import fit_multilabel_probe
 from catclip.transfer.probe import check_counts, fit_probe
 from catclip.transfer.sgd_probe import sgd_scores
-from catclip.verbs.limits import check_at_least
+from catclip.verbs.limits import check_at_least, check_file
 from catclip.verbs.training import pick_device
 
 METHODS = ("lbfgs", "sgd", "knn", "few_shot")
@@ -60,6 +60,7 @@ def _check(config: ProbeConfig) -> None:
         "neighbours": (config.neighbours, 1), "draws": (config.draws, 1), "seed": (config.seed, 0),
     }  # fmt: skip
     check_at_least(limits)
+    check_file(config.out)
     if not config.shots or min(config.shots) < 1:
         raise UserError(f"shots={config.shots}: give numbers of pictures a class, as [1,2,4].")
     if sgd.lr <= 0 or sgd.min_lr < 0:

@@ -16,7 +16,7 @@ from catclip.evaluate.ranking import CaptionTexts, retrieve_by_labels, retrieve_
 from catclip.files import write_atomically, writing
 from catclip.train.folder import load_objective
 from catclip.verbs.classifying import choose_way
-from catclip.verbs.limits import check_at_least
+from catclip.verbs.limits import check_at_least, check_file
 from catclip.verbs.training import pick_device
 
 
@@ -24,6 +24,7 @@ def run(config: RetrieveConfig) -> None:
     """Measure recall, write `retrieve.json`, and say it."""
     console, device = Console(highlight=False), pick_device(config.device, "device")
     check_at_least({"batch": (config.batch, 1), "data.workers": (config.data.workers, 0)})
+    check_file(config.out)
     if config.data.val is None:
         raise UserError("Give the shards to search as data.val=…")
     objective = load_objective(Path(config.model), config.weights, device)

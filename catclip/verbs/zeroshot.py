@@ -21,7 +21,7 @@ from catclip.transfer.init import find_mapping, label_head
 from catclip.transfer.mapping import STRATEGIES, Mapping
 from catclip.transfer.pooling import POOLS, LabelClassifier
 from catclip.verbs.classifying import choose_way, make_text_classifier
-from catclip.verbs.limits import check_at_least
+from catclip.verbs.limits import check_at_least, check_file
 from catclip.verbs.training import pick_device
 
 
@@ -29,6 +29,7 @@ def run(config: ZeroshotConfig) -> None:
     """Classify what `config` names, write `zeroshot.json`, and say how much was right."""
     console, device = Console(highlight=False), pick_device(config.device, "device")
     check_at_least({"workers": (config.workers, 0)})
+    check_file(config.out)
     check_choice("pool", config.pool, POOLS)
     objective = load_objective(Path(config.model), config.weights, device)
     by = choose_way(objective, config.by)

@@ -132,6 +132,8 @@ def test_what_cannot_be_mapped_is_said(vocabulary, tmp_path):
         map_classes(["xyzzy", "foobarbaz"], vocabulary)
     with pytest.raises(UserError, match="strategy=near is not one of"):
         map_classes(["dog"], vocabulary, "near")
+    with pytest.raises(UserError, match=r"numbers for names \(0, 1, 2 and 7 more\).*data\.classes=FILE"):
+        map_classes([str(number) for number in range(10)], vocabulary)
     with pytest.raises(UserError, match="no classes"):
         map_classes([], vocabulary)
     with pytest.raises(UserError, match="has a tab"):

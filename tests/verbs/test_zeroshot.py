@@ -100,12 +100,14 @@ def test_what_zeroshot_cannot_do_is_said_and_nothing_written(runs, glyphs, catcl
         ([text, data, "by=labels"], "Contrastive) has no label head"),
         ([text, data, "templates=templates.txt"], "'a photo of a dog' has not"),
         ([labels, data, "pool=mean"], "pool=mean is not one of"),
+        ([labels, data, "out=none"], "out=none is a folder: give the name of a file"),
         ([labels, data, "map=nearst"], "map=nearst is not one of nearest, hypernym, exact. Did you mean 'nearest'?"),
         ([labels, data, "map=missing.tsv"], "missing.tsv, the mapping of classes, cannot be read"),
         ([labels], "Give labelled pictures as data=FOLDER"),
         ([labels, data, "workers=-1"], "workers=-1 must be at least 0"),
     ]:
-        code, _, error = catclip("zeroshot", "out=z.json", "device=cpu", *arguments)
+        named = [] if "out=none" in arguments else ["out=z.json"]
+        code, _, error = catclip("zeroshot", *named, "device=cpu", *arguments)
         assert (code, message in " ".join(error.split())) == (2, True), error
         assert not (tmp_path / "z.json").exists()
     for arguments, message in [
