@@ -144,6 +144,8 @@ def map_classes(names: Sequence[str], vocabulary: Vocabulary, strategy: str = "n
     check_choice("strategy", strategy, STRATEGIES)
     if not names:
         raise UserError("There are no classes to map.")
+    if isinstance(names, str):  # its letters would be
+        raise UserError(f"'{names}' is one name, and classes are a list of them: ['{names}'].")
     if all(name.strip().isdigit() for name in names):  # `0` is a noun, but hardly what the first class is
         raise UserError(
             f"The classes have numbers for names ({_some(names, 3)}), which say nothing of what is in the pictures: "

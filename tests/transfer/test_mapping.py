@@ -25,6 +25,11 @@ def hows(mapping) -> list[str]:
     return [match.how for match in mapping.matches]
 
 
+def test_one_name_is_no_list_of_classes(vocabulary):
+    with pytest.raises(UserError, match=r"'dog' is one name.*\['dog'\]"):
+        map_classes("dog", vocabulary)
+
+
 def test_ways_to_a_row(vocabulary):
     names = ["dog", CORGI, "cat", "truck", "xyzzy"]
     nearest = map_classes(names, vocabulary)
