@@ -87,7 +87,7 @@ def measure_sections(
         file, made_with = out / f"compare.{name}.json", _settings(config)
         if file.exists():
             stored = json.loads(file.read_text())
-            if stored["settings"] != made_with:
+            if _concerning(name, stored["settings"]) != _concerning(name, made_with):
                 raise UserError(f"{file} was measured with another configuration: choose another run.out.")
         else:
             first = next(iter(configs.values()))
@@ -103,6 +103,22 @@ def _step(configs: Mapping[str, PretrainConfig], device: torch.device, measure: 
     figures = step_figures(configs, device, measure)
     data = next(iter(configs.values())).data
     return figures | (labeller_figures(Pairs(data.sources, data), measure.rounds) if measure.peers else {})
+
+
+# What one section alone reads of `compare`.
+_READ_BY = {
+    "peers": "step",
+    "memory": "batch",
+    "ranks": "scaling",
+    "bandwidth": "scaling",
+    "sensitivity": "sensitivity",
+}
+
+
+def _concerning(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that other sections alone read."""
+    measure = {key: value for key, value in settings["compare"].items() if _READ_BY.get(key, section) == section}
+    return settings | {"compare": measure}
 
 
 def _settings(config: CompareConfig) -> dict[str, Any]:

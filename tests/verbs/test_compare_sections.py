@@ -72,11 +72,13 @@ def test_another_section_joins_what_is_there(glyphs, tmp_path, monkeypatch):
     monkeypatch.setattr(compare_sections, "labeller_figures", lambda *_: {"labeller.note": "none"})
     out = tmp_path / "run"
     compare(config_for(glyphs, out, ["step"]), quiet())
-    results = compare(config_for(glyphs, out, ["batch"]), quiet())
+    results = compare(config_for(glyphs, out, ["batch"], memory="1GB"), quiet())  # which steps know nothing of
     assert results["sections"] == ["step", "batch"]
     assert not (out / "compare.png").exists()  # accuracy against time, of which there is none
     assert " seed" not in (out / "compare.html").read_text()
     assert (results["step.x"], results["batch.x"], results["labeller.note"]) == (1, 2, "none")
+    with pytest.raises(UserError, match=r"compare\.batch\.json was measured with another configuration"):
+        compare(config_for(glyphs, out, ["step", "batch"], memory="2GB"), quiet())
 
 
 @pytest.mark.parametrize(
