@@ -190,7 +190,7 @@ What won, and then was trained again from three seeds with linear probes on CIFA
 
 {said[1]}
 
-One standard error of an accuracy on 1,000 pictures is .016: the best of several evaluations is partly luck, on both sides.
+One standard error of an accuracy on 1,000 pictures is .016: the best of several evaluations is partly luck.
 
 ![What the winners learn, a line a seed](faster.png)
 
