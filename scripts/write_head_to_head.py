@@ -45,7 +45,7 @@ def describe(folder: Path, results: dict[str, Any]) -> str:
         f"{around['torch_threads']} threads, commit {around['commit'][:9]}."
     )
     seeds = list(folder.glob(f"seed-*/{results['objectives'][0]}"))
-    if not seeds:
+    if "seeds" not in results:  # they are not all done
         return f"Batches of {results['step.batch']}, {results['step.precision']}. {machine}"
     config = read_config(seeds[0])
     run, optim = config["run"], config["optim"]
