@@ -56,6 +56,3 @@ class Retrieval:
         self.report = loader.report()
         for k in KS:
             yield f"retrieval_recall_at_{k}", found[f"text_to_image_recall_at_{k}"]
-
-
-retrieval = Retrieval  # as configurations name it

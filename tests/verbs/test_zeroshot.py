@@ -172,7 +172,7 @@ def test_retrieve(runs, glyphs, catclip, tmp_path):
 @pytest.mark.parametrize("name", tiny.OBJECTIVES)
 def test_retrieval_while_training_is_as_the_verb_has_it(glyphs, catclip, tmp_path, name, precision):
     shards = f"{glyphs}/val-*.tar"
-    target = "catclip.verbs.retrieval_evaluator.retrieval"
+    target = "catclip.verbs.retrieval_evaluator.Retrieval"
     entry = {"_target_": target, "every": "100%", "data": shards}
     config = tiny.config(name, glyphs, steps=2, evaluators={"retrieval": entry}, precision=precision)
     train({name: config}, {name: tmp_path / "run"}, name)
@@ -192,7 +192,7 @@ def test_retrieval_while_training_is_as_the_verb_has_it(glyphs, catclip, tmp_pat
 def test_retrieval_says_what_of_its_shards_was_left_out(glyphs, tmp_path, capsys):
     whole = next(iter(glyphs.glob("val-*.tar"))).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2].replace(b"\xff\xd8\xff", b"not", 1).ljust(512))
-    entry = {"_target_": "catclip.verbs.retrieval_evaluator.retrieval", "every": 1, "data": str(tmp_path / "cut.tar")}
+    entry = {"_target_": "catclip.verbs.retrieval_evaluator.Retrieval", "every": 1, "data": str(tmp_path / "cut.tar")}
     config = tiny.config("categorical", glyphs, steps=1, evaluators={"retrieval": entry}, data={"max_bad": 0.9})
     train({"one": config}, {"one": tmp_path / "run"}, "training")
     said = " ".join(capsys.readouterr().out.split())
@@ -203,7 +203,7 @@ def test_retrieval_says_what_of_its_shards_was_left_out(glyphs, tmp_path, capsys
 def test_retrieval_of_damaged_shards_says_how_to_go_on_without(glyphs, tmp_path):
     whole = next(iter(glyphs.glob("val-*.tar"))).read_bytes()
     (tmp_path / "val.tar").write_bytes(whole.replace(b"\xff\xd8\xff", b"not"))
-    entry = {"_target_": "catclip.verbs.retrieval_evaluator.retrieval", "every": 1, "data": str(tmp_path / "val.tar")}
+    entry = {"_target_": "catclip.verbs.retrieval_evaluator.Retrieval", "every": 1, "data": str(tmp_path / "val.tar")}
     config = tiny.config("categorical", glyphs, steps=1, evaluators={"retrieval": entry})
     with pytest.raises(UserError, match=r"evaluators\.retrieval: .*evaluators\.retrieval=null leaves it out"):
         train({"one": config}, {"one": tmp_path / "run"}, "training")
