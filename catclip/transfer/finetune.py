@@ -97,14 +97,16 @@ def start_head(
         seed: of what is random.
 
     Raises:
-        UserError: the run has no labels; what `transfer_init` raises; a picture cannot be decoded.
+        UserError: the run has no labels; what `transfer_init` raises.
     """
     features = None
     if not images.multilabel and len(images) >= _FEW:
         some = np.random.default_rng(seed).permutation(len(images))[:_PICTURES]
         objective.eval().to(device)
         size = objective.backbone.image_size
-        features = torch.from_numpy(extract_features(objective.embed, take(images, some), size, device, workers))
+        # What cannot be decoded is for the training to count and to judge.
+        found = extract_features(objective.embed, take(images, some), size, device, workers, skip_unreadable=True)
+        features = torch.from_numpy(found) if len(found) >= _FEW else None
     head, mapping = transfer_init(
         source, images.classes, strategy_or_file, multilabel=images.multilabel, features=features, seed=seed
     )

@@ -33,13 +33,19 @@ class ProbeResult:
 
 @torch.no_grad()
 def extract_features(
-    embed: Callable[[torch.Tensor], torch.Tensor], images: LabelledImages, size: int, device: torch.device, workers: int
+    embed: Callable[[torch.Tensor], torch.Tensor],
+    images: LabelledImages,
+    size: int,
+    device: torch.device,
+    workers: int,
+    *,
+    skip_unreadable: bool = False,
 ) -> np.ndarray:
-    """Features float32 [P, D] of all pictures, in their order.
+    """Features float32 [P, D] of all pictures, in their order; with `skip_unreadable` of those that can be decoded.
 
     They are made in full precision, also where a run evaluates under autocast: every probe is to find the same.
     """
-    batches = images.batches(size, workers=workers)
+    batches = images.batches(size, workers=workers, skip_unreadable=skip_unreadable)
     with torch.autocast(device.type, enabled=False):
         return torch.cat([embed(batch["images"].to(device)).float().cpu() for batch in batches]).numpy()
 

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,6 +49,24 @@ def test_the_head_starts_at_the_runs_labels_balanced_by_training_pictures(glyphs
     assert len(images) <= 2048
     assert torch.allclose(objective.head.weight, expected.weight, atol=1e-5)
     assert torch.allclose(objective.head.bias, expected.bias, atol=1e-4)
+
+
+def test_a_head_is_balanced_by_what_can_be_decoded(glyphs, tmp_path):
+    source = tiny.build(tiny.config("categorical", glyphs)).eval()
+    shutil.copytree(glyphs / "probe" / "train", tmp_path / "train")
+    damaged, *_ = sorted((tmp_path / "train").rglob("*.*"))
+    damaged.write_bytes(b"no picture")
+
+    def head(folder: Path) -> torch.Tensor:
+        images = open_labelled(folder)
+        objective = classification(glyphs, images.classes, multilabel=False).eval()
+        objective.backbone.load_state_dict(source.backbone.state_dict())
+        start_head(objective, source, "nearest", images, CPU, 0, 0)
+        return objective.head.bias.detach()
+
+    found = head(tmp_path / "train")
+    damaged.unlink()
+    assert torch.allclose(found, head(tmp_path / "train"), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from catclip.data.images import BadImageError, held_out_picture
 from catclip.data.labelled.pictures import Pictures
@@ -94,17 +94,25 @@ class LabelledImages:
         shown[np.repeat(np.arange(len(self)), np.diff(self.label_offsets)), self.label_ids] = True
         return shown
 
-    def batches(self, size: int, batch: int = 256, workers: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, size: int, batch: int = 256, workers: int = 0, *, skip_unreadable: bool = False
+    ) -> Iterator[Batch]:
         """All pictures in order, resized and centre-cropped, without augmentation.
+
+        Args:
+            size: of the pictures, in pixels.
+            batch: pictures in each but the last.
+            workers: processes that read them; 0: this one.
+            skip_unreadable: leave out what cannot be read or decoded.
 
         Yields:
             `images` uint8 [B, 3, size, size]; with them `class_ids` int64 [B], or with `multilabel` `label_ids`
             int64 [N] and `label_offsets` int64 [B + 1], as the loader has them.
 
         Raises:
-            UserError: a picture cannot be read or decoded (names it).
+            UserError: a picture cannot be read or decoded (names it), unless these are left out.
         """
-        batches = _Batches(self, size, batch)
+        batches = _Batches(self, size, batch, skip_unreadable)
         workers = min(workers, len(batches))
         loader: DataLoader[Any] = DataLoader(
             batches,
@@ -123,23 +131,27 @@ class LabelledImages:
 class _Batches(Dataset):
     """Batch t of one pass, or why it cannot be made: raised in a worker, an error would bring its traceback along."""
 
-    def __init__(self, images: LabelledImages, size: int, batch: int):
-        self.images, self.size, self.batch = images, size, batch
+    def __init__(self, images: LabelledImages, size: int, batch: int, skip_unreadable: bool):
+        self.images, self.size, self.batch, self.skip_unreadable = images, size, batch, skip_unreadable
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch)
 
     def __getitem__(self, t: int) -> Batch | UserError:
-        numbers = range(t * self.batch, min((t + 1) * self.batch, len(self.images)))
-        try:
-            pictures = default_collate([self._picture(number) for number in numbers])
-        except UserError as error:
-            return error
-        offsets = self.images.label_offsets[numbers.start : numbers.stop + 1]
-        ids = torch.from_numpy(self.images.label_ids[offsets[0] : offsets[-1]].copy())
+        pictures, labels = [torch.empty(0, 3, self.size, self.size, dtype=torch.uint8)], []
+        for number in range(t * self.batch, min((t + 1) * self.batch, len(self.images))):
+            try:
+                pictures.append(self._picture(number)[None])
+            except UserError as error:
+                if not self.skip_unreadable:
+                    return error
+                continue
+            labels.append(np.atleast_1d(self.images.label(number)).astype(np.int64))
+        ids = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *labels]))
         if not self.images.multilabel:
-            return {"images": pictures, "class_ids": ids}
-        return {"images": pictures, "label_ids": ids, "label_offsets": torch.from_numpy(offsets - offsets[0])}
+            return {"images": torch.cat(pictures), "class_ids": ids}
+        offsets = torch.from_numpy(np.cumsum([0, *(len(each) for each in labels)]))
+        return {"images": torch.cat(pictures), "label_ids": ids, "label_offsets": offsets}
 
     def _picture(self, number: int) -> torch.Tensor:
         data = self.images.pictures.read(number)
