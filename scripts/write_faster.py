@@ -167,7 +167,8 @@ def page(out: Path, path: Path, data: str) -> None:
                for run in trials(out, side)] for side in SIDES}  # fmt: skip
     text = json.dumps(figures, indent=1).replace(f"{data.rstrip('/')}/", "DATA/").replace(f"{out}/", "OUT/")
     (ROOT / "benchmarks" / "results" / "faster-cpu.json").write_text(text)
-    seen, tried = (int(run.curve[-1]["samples"]) for run in (found["categorical"][0], trials(out, "categorical")[0]))
+    runs = {"trial": trials(out, "categorical")[0], **{side: found[side][0] for side in SIDES}}
+    seen = {name: int(run.curve[-1]["samples"]) for name, run in runs.items()}
     winners = "\n".join(
         f"- {side}: " + ", ".join(f"{key} {value}" for key, value in told(best(out, side), trials(out, side)).items())
         for side in SIDES
@@ -181,14 +182,16 @@ best configuration that as many trials find? Written by
     ./scripts/run_faster DATA
 
 on {around["cpu"]}, {around["cores"]} cores, no GPU, torch {around["versions"]["torch"]}, commit
-{str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {tried:,} pictures seen by
+{str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {seen["trial"]:,} pictures seen by
 each trial. Trials are judged by the task that CLIP is trained for and both sides can do: of 5,000 held-out captions,
 the share whose photograph is among the ten of 1,000 that fit best (`catclip retrieve`), by chance .01. Contrastive runs
 search by text, categorical ones by labels. The goal of the trials is the best of any contrastive one less its standard
 error, {goal:.3f}, and what is taken is on either side what is there first. Evaluations are not on the clock; between
 them lines are straight.
 
-What won, and then was trained from three seeds on {seen:,} pictures, with linear probes on CIFAR-10 on the way:
+What won, and then was trained from {len(found["categorical"])} seeds with linear probes on CIFAR-10 on the way, on
+{seen["categorical"]:,} pictures for categorical runs and {seen["contrastive"]:,} for contrastive ones, whose pictures
+take longer:
 
 {winners}
 
