@@ -182,12 +182,12 @@ best configuration that as many trials find? Written by
     ./scripts/run_faster DATA
 
 on {around["cpu"]}, {around["cores"]} cores, no GPU, torch {around["versions"]["torch"]}, commit
-{str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {seen["trial"]:,} pictures seen by
-each trial. Trials are judged by the task that CLIP is trained for and both sides can do: of 5,000 held-out captions,
-the share whose photograph is among the ten of 1,000 that fit best (`catclip retrieve`), by chance .01. Contrastive runs
-search by text, categorical ones by labels. The goal of the trials is the best of any contrastive one less its standard
-error, {goal:.3f}, and what is taken is on either side what is there first. Evaluations are not on the clock; between
-them lines are straight.
+{str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {seen["trial"]:,} pictures
+seen by each trial. Trials are judged by the task that CLIP is trained for and both sides can do: of 5,000 held-out
+captions, the share whose photograph is among the ten of 1,000 that fit best (`catclip retrieve`), by chance .01.
+Contrastive runs search by text, categorical ones by labels. The goal of the trials is the best of any contrastive one
+less its standard error, {goal:.3f}, and what is taken is on either side what is there first. Evaluations are not on
+the clock; between them lines are straight.
 
 What won, and then was trained from {len(found["categorical"])} seeds with linear probes on CIFAR-10 on the way, on
 {seen["categorical"]:,} pictures for categorical runs and {seen["contrastive"]:,} for contrastive ones, whose pictures
