@@ -13,11 +13,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from catclip.compare.over_seeds import ratio_of
+from catclip.compare.over_seeds import Ratio, ratio_of
 from catclip.compare.report import COLOURS
 from catclip.compare.results import LEARNED, crossing
 from catclip.compare.sweep import SweptRun, find_runs
-from catclip.environment import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDES = ("categorical", "contrastive")
@@ -26,15 +25,21 @@ BESIDE = "probe_accuracy"  # of the winners alone
 CAPTIONS = 5000  # that the goal is a share of
 
 
-def curve(run: SweptRun, figure: str = GOAL) -> tuple[list[float], list[float]]:
-    """Training seconds, and the figure."""
+def curve(run: SweptRun, figure: str = GOAL, over: str = "seconds") -> tuple[list[float], list[float]]:
+    """Training seconds, or what else it goes over, and the figure."""
     rows = [row for row in run.curve if figure in row]
-    return [row["seconds"] for row in rows], [row[figure] for row in rows]
+    return [row[over] for row in rows], [row[figure] for row in rows]
 
 
 def seconds_to(run: SweptRun, goal: float, figure: str = GOAL) -> float | None:
     """Training seconds until the run is at the goal; None if never."""
     return crossing(goal, *curve(run, figure))
+
+
+def spent(run: SweptRun, goal: float, figure: str) -> str:
+    """What it takes the run to be at the goal, for people."""
+    seconds, pictures = seconds_to(run, goal, figure), crossing(goal, *curve(run, figure, "samples"))
+    return "never" if seconds is None or pictures is None else f"{seconds:,.0f} s, {pictures:,.0f} pictures"
 
 
 def highest(run: SweptRun, figure: str = GOAL) -> float:
@@ -83,9 +88,13 @@ def told(run: SweptRun, among: list[SweptRun]) -> dict[str, str]:
     """What is a trial's own, in words, by keys without their groups, but for what follows from another key."""
     swept = {key: value for key, value in settings(run, among).items() if key != "objective.vocabulary"}
     return {
-        key.rpartition(".")[2]: Path(value).stem if str(value).endswith(".tsv") else json.dumps(value).strip('"')
+        key.rpartition(".")[2]: Path(value).stem if str(value).endswith(".tsv") else _word(value)
         for key, value in swept.items()
     }
+
+
+def _word(value: Any) -> str:
+    return "–" if value is None else json.dumps(value).strip('"')
 
 
 def trials_table(out: Path, side: str, goal: float) -> str:
@@ -134,32 +143,39 @@ def verdict(found: dict[str, list[SweptRun]], figure: str) -> tuple[str, dict[st
     """The ratio over the seeds, each against its own baseline's best, in words and as figures."""
     pairs = list(zip(found["categorical"], found["contrastive"], strict=True))
     goals = [highest(theirs, figure) for _, theirs in pairs]
-    spent = [tuple(seconds_to(run, goal, figure) for run in pair) for pair, goal in zip(pairs, goals, strict=True)]
+    times = [tuple(seconds_to(run, goal, figure) for run in pair) for pair, goal in zip(pairs, goals, strict=True)]
     head = ["seed", "untrained", "contrastive's best", "after", "categorical is there after", "categorical's best"]
     lines = [
         [str(theirs.settings["run.seed"]), f"{curve(theirs, figure)[1][0]:.3f}", f"{goal:.3f}",
-         f"{late:,.0f} s", "never" if soon is None else f"{soon:,.0f} s", f"{highest(ours, figure):.3f}"]
-        for (ours, theirs), goal, (soon, late) in zip(pairs, goals, spent, strict=True)
+         spent(theirs, goal, figure), spent(ours, goal, figure), f"{highest(ours, figure):.3f}"]
+        for (ours, theirs), goal in zip(pairs, goals, strict=True)
     ]  # fmt: skip
-    figures: dict[str, Any] = {"goals": goals, "seconds_of_categorical_and_contrastive": spent}
-    reached = [(soon, late) for soon, late in spent if soon and late]
-    if not all(late for _, late in spent):
+    figures: dict[str, Any] = {"goals": goals, "seconds_of_categorical_and_contrastive": times}
+    reached = [(soon, late) for soon, late in times if soon and late]
+    if not all(late for _, late in times):
         end = "A baseline that was best before it was trained is no goal: there is no ratio."
-    elif len(reached) < len(spent):
+    elif len(reached) < len(times):
         end = "Not every seed of categorical gets there: there is no ratio."
     else:
         ratio = ratio_of([late for _, late in reached], [soon for soon, _ in reached])
         figures["ratio"] = ratio._asdict()
-        about = "" if ratio.low is None else f" ({ratio.low:.2f} to {ratio.high:.2f} by Student's t over the seeds)"
-        end = f"Time to accuracy, contrastive ÷ categorical: **{ratio.value:.2f}×**{about}."
+        end = _said(ratio)
     return f"{table(head, lines)}\n\n{end}", figures
+
+
+def _said(ratio: Ratio) -> str:
+    about = "one seed" if ratio.low is None else f"{ratio.low:.2f} to {ratio.high:.2f} by Student's t over the seeds"
+    if ratio.supported:
+        return f"Time to accuracy, contrastive ÷ categorical: **{ratio.value:.2f}×** ({about})."
+    return f"Time to accuracy, contrastive ÷ categorical: the seeds are too far apart for a ratio ({about})."
 
 
 def page(out: Path, path: Path, data: str) -> None:
     found = {side: find_runs(str(out / "winners" / f"{side}-*")) for side in SIDES}
     goal = goal_of(out)
     plot(found, path.parent / "faster.png")
-    around = {key: value for key, value in environment().items() if key != "command"}
+    made = json.loads((found["categorical"][0].path / "environment.json").read_text())
+    around = {key: value for key, value in made.items() if key != "command"}
     said, measured = zip(*(verdict(found, name) for name in (GOAL, BESIDE)), strict=True)
     figures = dict(zip((GOAL, BESIDE), measured, strict=True)) | {"goal_of_the_trials": goal, "environment": around}
     figures["trials"] = {
@@ -170,7 +186,7 @@ def page(out: Path, path: Path, data: str) -> None:
     runs = {"trial": trials(out, "categorical")[0], **{side: found[side][0] for side in SIDES}}
     seen = {name: int(run.curve[-1]["samples"]) for name, run in runs.items()}
     winners = "\n".join(
-        f"- {side}: " + ", ".join(f"{key} {value}" for key, value in told(best(out, side), trials(out, side)).items())
+        f"- {side}: " + ", ".join(f"`{key}` {value}" for key, value in told(best(out, side), trials(out, side)).items())
         for side in SIDES
     )
     tables = "\n\n".join(f"### {side.capitalize()}\n\n{trials_table(out, side, goal)}" for side in SIDES)
@@ -203,7 +219,8 @@ take longer:
 
 {said[1]}
 
-One standard error of an accuracy on 1,000 pictures is .016: the best of several evaluations is partly luck.
+One standard error of an accuracy on 1,000 pictures is .016: the best of several evaluations is partly luck. A goal is
+where the baseline's run ends; where its lines still rise there, a longer one would set another, and have another ratio.
 
 ![What the winners learn, a line a seed](faster.png)
 

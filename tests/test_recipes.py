@@ -20,7 +20,8 @@ from catclip.train.flops import flops_per_image
 FILES = sorted((CONF / "recipe").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
 LABELS = 24_320
-BACKBONES = {"b16": (86e6, 3 * 35e9), "l16": (303e6, 3 * 123e9), "h16": (631e6, 3 * 256e9), "mini": (2.8e6, None)}
+BACKBONES = {"b16": (86e6, 3 * 35e9), "l16": (303e6, 3 * 123e9), "h16": (631e6, 3 * 256e9), "mini": (2.8e6, None),
+             "fast": (2.7e6, None)}  # fmt: skip
 
 
 def composed(*overrides: str) -> Any:
@@ -43,7 +44,7 @@ def test_recipe_says_what_it_is(name):
     text = (CONF / "recipe" / f"{name}.yaml").read_text()
     for word in ("Command:", f"recipe={name}", "ost:", "Result"):
         assert word in text
-    assert re.search(r"arXiv|docs/results\.md", text)
+    assert re.search(r"arXiv|docs/(results|faster)\.md", text)
     page = (CONF.parent / "docs" / "recipes.md").read_text()
     assert f"| `{name}` |" in page
 
