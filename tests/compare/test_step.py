@@ -68,7 +68,7 @@ if __name__ == "__main__":
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not condition() and time.monotonic() < end:
         time.sleep(0.1)
     return condition()
