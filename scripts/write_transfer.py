@@ -100,8 +100,8 @@ Top-1 accuracy on 1,000 pictures of CIFAR-10 (5,000 to learn from), mAP on the 7
 
 As many steps for every share of the labels, 100 of 64 pictures on CIFAR-10 and 20 of 32 on COCO-mini, so that the
 shares differ in labels alone; the rate falls from 5e-4 to 1e-5. Of each class a picture stays, 42 of COCO-mini's 80 at
-the least. Mean ± standard deviation over three seeds, which also
-draw the share. *Before training* is the head as it starts.
+the least. Mean ± standard deviation over three seeds, which also draw the share. *Before training* is the head as it
+starts.
 
 {sweeps}
 
