@@ -37,7 +37,7 @@ class DataConfig:
 
 @dataclass
 class BackboneConfig:
-    name: str = MISSING  # any timm model that takes img_size
+    name: str = MISSING  # any timm model
     image_size: int = 224  # pixels: pictures are squares
     options: dict[str, Any] = field(default_factory=dict)  # passed to timm.create_model
     patch_dropout: float = 0.0  # share of a picture's patches left out in training
@@ -278,7 +278,7 @@ class FinetuneDataConfig(LabelledConfig):
 class RunsBackboneConfig:
     """As `BackboneConfig`; null: as the run `model` has it, but for patch_dropout, which is 0."""
 
-    name: str | None = None  # any timm model that takes img_size; null: the run's, as for all of these
+    name: str | None = None  # any timm model; null: the run's, as for all of these
     image_size: int | None = None  # pixels; positions are resampled
     options: dict[str, Any] = field(default_factory=dict)  # passed to timm.create_model, beside the run's
     patch_dropout: float | None = None  # share of a picture's patches left out in training; null: 0

@@ -200,7 +200,8 @@ best configuration that as many trials find? Written by
 on {around["cpu"]}, {around["cores"]} cores, no GPU, torch {around["versions"]["torch"]}, commit
 {str(around["commit"])[:9]}: Flickr8k's 6,000 photographs at 64 px, `backbone=vit_mini_64`, {seen["trial"]:,} pictures
 seen by each trial. Trials are judged by the task that CLIP is trained for and both sides can do: of 5,000 held-out
-captions, the share whose photograph is among the ten of 1,000 that fit best (`catclip retrieve`), by chance .01.
+captions, the share whose photograph is among the ten of 1,000 that fit best (`catclip retrieve` with
+`data.caption_key=json.captions data.captions=all`), by chance .01.
 Contrastive runs search by text, categorical ones by labels. The goal of the trials is the best of any contrastive one
 less its standard error, {goal:.3f}, and what is taken is on either side what is there first. Evaluations are not on
 the clock; between them lines are straight.
@@ -220,7 +221,7 @@ take longer:
 {said[1]}
 
 One standard error of an accuracy on 1,000 pictures is .016: the best of several evaluations is partly luck. A goal is
-where the baseline's run ends; where its lines still rise there, a longer one would set another, and have another ratio.
+the best of the baseline's run; where its lines still rise at the end, a longer one would set another goal.
 
 ![What the winners learn, a line a seed](faster.png)
 

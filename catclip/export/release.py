@@ -76,8 +76,9 @@ class Release:
     def timm_arguments(self) -> dict[str, Any]:
         """What `timm.create_model` needs beside the name; {} for a model as its name says."""
         options = {key: each for key, each in self.config["backbone"]["options"].items() if key not in _TRAINING}
-        usual = self.objective.backbone.trunk.pretrained_cfg["input_size"][-1]
-        return options | ({} if self.image_size == usual else {"img_size": self.image_size})
+        backbone = self.objective.backbone
+        usual = not backbone.takes_size or self.image_size == backbone.trunk.pretrained_cfg["input_size"][-1]
+        return options | ({} if usual else {"img_size": self.image_size})
 
 
 def open_release(path: Path, weights: str = "ema") -> Release:

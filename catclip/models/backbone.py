@@ -1,4 +1,4 @@
-"""The vision backbone: any timm vision transformer, by name."""
+"""The vision backbone: any timm model, by name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ class Backbone(nn.Module):
     """A timm model without its classifier, from uint8 pictures to pooled features.
 
     Args:
-        name: any model of `timm.list_models()` that takes `img_size`.
+        name: any model of `timm.list_models()`.
         image_size: pixels; pictures of other sides may come where `any_side` is true.
         options: passed to `timm.create_model` (depth, embed_dim, global_pool …).
         patch_dropout: the share of a picture's patches left out in training, at random (FLIP, arXiv 2212.00794).
@@ -27,6 +27,7 @@ class Backbone(nn.Module):
         patch: pixels of a patch's side; None where the model has no patches of one size.
         any_side: whether the model takes pictures of any side that is a multiple of the patch: its positions are
             resampled then.
+        takes_size: whether the model is made for one size, as timm's `img_size`; convolutional networks are not.
 
     Raises:
         UserError: timm knows no such model, or it does not take these options.
@@ -50,7 +51,7 @@ class Backbone(nn.Module):
             raise UserError(f"timm has no model '{name}'.{nearest(name, timm.list_models('*vit*'))}")
         if not 0 <= patch_dropout < 1:
             raise UserError(f"backbone.patch_dropout={patch_dropout} must be at least 0 and below 1.")
-        trunk = _create(name, image_size, dict(options or {}), patch_dropout)
+        trunk, self.takes_size = _create(name, image_size, dict(options or {}), patch_dropout)
         if getattr(trunk, "global_pool", None) == "":
             raise UserError("backbone.options.global_pool='' gives no one vector a picture: use avg or token.")
         if getattr(getattr(trunk, "patch_embed", None), "num_patches", 1) < 1:
@@ -79,25 +80,29 @@ class Backbone(nn.Module):
         return self.trunk((images - self.mean) / self.std)
 
 
-def _create(name: str, image_size: int, options: dict[str, Any], patch_dropout: float) -> Any:
-    """timm's model, which takes pictures of any side where its kind can."""
-    given = {"img_size": image_size, **({"patch_drop_rate": patch_dropout} if patch_dropout else {}), **options}
+def _create(name: str, image_size: int, options: dict[str, Any], patch_dropout: float) -> tuple[Any, bool]:
+    """timm's model, which takes pictures of any side where its kind can; and whether it was told their side."""
+    given = {**({"patch_drop_rate": patch_dropout} if patch_dropout else {}), **options}
+    sizes = {"dynamic_img_size": True, "img_size": image_size}  # convolutional networks know neither
     state = torch.get_rng_state()
     try:
-        try:
-            return timm.create_model(name, pretrained=False, num_classes=0, **{"dynamic_img_size": True, **given})
-        except TypeError as error:
-            if "dynamic_img_size" not in str(error) or "dynamic_img_size" in options:
-                raise
-        torch.set_rng_state(state)
-        return timm.create_model(name, pretrained=False, num_classes=0, **given)
+        while True:
+            torch.set_rng_state(state)
+            try:
+                trunk = timm.create_model(name, pretrained=False, num_classes=0, **{**sizes, **given})
+                return trunk, "img_size" in sizes
+            except TypeError as error:
+                unknown = next((key for key in sizes if f"'{key}'" in str(error) and key not in options), None)
+                if unknown is None:
+                    raise
+                del sizes[unknown]
     # What timm's models raise for options that they do not know or that do not fit.
     except (TypeError, AssertionError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
         if "patch_drop_rate" in str(error) and patch_dropout:
             raise UserError(f"{name} has no dropout of patches: give backbone.patch_dropout=0.") from error
         raise UserError(
             f"backbone.name={name} at backbone.image_size={image_size} cannot be built with backbone.options="
-            f"{options}: {str(error) or type(error).__name__}"
+            f"{options}: {str(error) or 'timm refuses that size; is it a multiple of the patch?'}"
         ) from error
 
 

@@ -245,9 +245,15 @@ def test_options_that_do_not_fit_are_named(options):
     assert not str(caught.value).endswith(": ")
 
 
-def test_a_model_without_img_size_is_refused():
-    with pytest.raises(UserError, match="img_size"):
-        Backbone("resnet18", 32)
+def test_a_model_without_img_size_gives_timms_features():
+    torch.manual_seed(0)
+    backbone = Backbone("resnet18", 32).eval()
+    torch.manual_seed(0)
+    model = timm.create_model("resnet18", num_classes=0).eval()
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert torch.equal(backbone(images), model((images - backbone.mean) / backbone.std))
+    assert not backbone.takes_size
+    assert not backbone.any_side
 
 
 @pytest.mark.parametrize("size", [0, -16, 8])
