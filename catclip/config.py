@@ -78,7 +78,7 @@ class RunConfig:
     samples: float | None = None  # pictures; 1.28e9 too
     epochs: float | None = None  # passes over the training pictures
     batch: int = 256  # of all ranks together
-    precision: str = "bf16"  # bf16 | fp16, with a gradient scaler | fp32
+    precision: str = "auto"  # bf16 | fp16, with a gradient scaler | fp32 | auto: bf16 where the device is made for it
     tf32: bool = True  # GPUs may multiply fp32 matrices in TF32
     micro_batch: int | None = None  # pictures that a rank computes at a time, with the same result; null: all
     sharding: str = "ddp"  # on several ranks: ddp, a copy of the model on each | fsdp, a part of it
@@ -412,7 +412,7 @@ class BenchStepConfig:
     text: dict[str, Any] = field(default_factory=dict)  # options of `contrastive`; {}: CLIP's, small ones on a CPU
     batch: int = 64  # pictures
     labels: int = 24320  # as CatLIP's vocabulary for DataComp has
-    precision: str = "bf16"  # bf16 | fp32
+    precision: str = "auto"  # bf16 | fp32 | auto, as run.precision
     compile: Any = "auto"  # as run.compile, for all sides
     device: str = "auto"  # auto | cpu | cuda | cuda:1 …
     steps: int = 5  # of each side in a round

@@ -10,9 +10,12 @@ import torch
 
 from catclip.config import PretrainConfig
 from catclip.errors import UserError
+from catclip.train.precision import multiplies_bf16
 
 # What torch's allocators of memory that is no GPU's say.
-_CPU = re.compile(r"not enough memory|can't allocate memory|Cannot allocate memory", re.IGNORECASE)
+_CPU = re.compile(r"not enough memory|can't allocate memory|Cannot allocate memory|std::bad_alloc", re.IGNORECASE)
+# A GPU's that are no OutOfMemoryError: of its driver and its libraries, which allocate too.
+_GPU = re.compile(r"CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED")
 
 
 def memory_bytes(device: torch.device) -> int:
@@ -29,7 +32,9 @@ def memory_bytes(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's says that a device's memory does not suffice."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_CPU.search(str(error)))
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return bool(_CPU.search(str(error)) or _GPU.search(str(error)))
 
 
 @contextmanager
@@ -48,18 +53,18 @@ def memory_errors(config: PretrainConfig, device: torch.device) -> Iterator[None
         side = config.backbone.image_size
         raise UserError(
             f"Out of memory on {device}, with batches of {config.run.batch:,} pictures of {side} × {side} pixels; the "
-            f"peak was {memory_bytes(device) / 2**30:.2f} GiB. {_advice(config)} Checkpoints from before are intact. "
-            f"({first})"
+            f"peak was {memory_bytes(device) / 2**30:.2f} GiB. {_advice(config, device)} Checkpoints from before are "
+            f"intact. ({first})"
         ) from error
 
 
-def _advice(config: PretrainConfig) -> str:
+def _advice(config: PretrainConfig, device: torch.device) -> str:
     """What would take less: what leaves the training as it is, and what does not."""
     run, half = config.run, max(1, config.run.batch // 2)
     part = min(run.micro_batch or run.batch, run.batch)
     same = [f"run.micro_batch={part // 2}"] if part > 1 else []
     same += [] if config.backbone.checkpoint_activations else ["backbone.checkpoint_activations=true"]
-    other = ["run.precision=bf16"] if run.precision == "fp32" else []
+    other = ["run.precision=bf16"] if run.precision == "fp32" and multiplies_bf16(device) else []
     other += [f"run.batch={half}"] if run.batch > 1 else []
     kept = f"This takes less and trains the same: {', '.join(same)}. " if same else ""
     return f"{kept}Less is also taken by {', '.join([*other, 'a smaller backbone'])}."

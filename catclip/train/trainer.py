@@ -26,8 +26,8 @@ from catclip.train.distributed import (
     weighted_mean,
 )
 from catclip.train.optim import build_adamw, learning_rate
+from catclip.train.precision import PRECISIONS, pick_precision
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 Tensors = list[torch.Tensor] | tuple[torch.Tensor, ...]
 
 
@@ -39,7 +39,7 @@ class Trainer:
         config: optimiser and schedule; its durations are numbers of steps.
         steps: the length of the whole run, which the schedule spans.
         device: where to train.
-        precision: `bf16` or `fp16` (autocast; fp16 with a gradient scaler), or `fp32`.
+        precision: `bf16` or `fp16` (autocast; fp16 with a gradient scaler), `fp32`, or `auto` (`pick_precision`).
         compile: compile the backbone, and a text tower, with torch.compile.
         seed: of whatever is random within a step (dropout, drop path).
         skip_nonfinite: a step whose loss or gradient is not finite changes nothing; each step waits for the device.
@@ -61,7 +61,7 @@ class Trainer:
         config: OptimConfig,
         steps: int,
         device: torch.device,
-        precision: str = "bf16",
+        precision: str = "auto",
         compile: bool = False,
         seed: int = 0,
         *,
@@ -70,7 +70,7 @@ class Trainer:
         micro_batch: int | None = None,
         sharding: str = "ddp",
     ):
-        check_choice("run.precision", precision, PRECISIONS)
+        precision = pick_precision(precision, device)
         check_choice("run.sharding", sharding, ["ddp", "fsdp"])
         if sharding == "fsdp" and precision == "fp16":
             raise UserError("run.sharding=fsdp trains in bf16 or fp32: give run.precision=bf16, or run.sharding=ddp.")

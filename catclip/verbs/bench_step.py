@@ -21,6 +21,7 @@ from catclip.models.backbone import build_backbone
 from catclip.objectives.contrastive import Contrastive
 from catclip.train.compiling import wants_compile
 from catclip.train.flops import flops_per_image, peak_rate
+from catclip.train.precision import pick_precision
 from catclip.verbs.training import pick_device
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(config: BenchStepConfig) -> None:
     """Measure, print the table and write `bench.json`."""
     console = Console(highlight=False)
     device = pick_device(config.device, "device")
-    check_choice("precision", config.precision, ["bf16", "fp32"])
+    check_choice("precision", config.precision, ["auto", "bf16", "fp32"])
     for name in ("batch", "labels", "steps", "rounds", "bce_batch"):
         if getattr(config, name) < 1:
             raise UserError(f"{name}={getattr(config, name)}: must be at least 1.")
@@ -62,7 +63,8 @@ def measure(config: BenchStepConfig, device: torch.device) -> dict[str, Any]:
     Raises:
         UserError: what the builders of the backbone and the text tower raise.
     """
-    setting = Setting(device, config.precision, wants_compile(config.compile, device), config.steps, config.rounds)
+    precision = pick_precision(config.precision, device, "precision")
+    setting = Setting(device, precision, wants_compile(config.compile, device), config.steps, config.rounds)
     shape = config.backbone
     backbone = build_backbone(shape.name, shape.image_size, shape.options, 0)
     categorical = build_categorical(backbone, config.labels)
@@ -72,13 +74,13 @@ def measure(config: BenchStepConfig, device: torch.device) -> dict[str, Any]:
     batch = random_batch(config.batch, shape.image_size, config.labels, tower.context_length, _LARGEST_TOKEN, device)
     results: dict[str, Any] = {
         "backbone": shape.name, "image_size": shape.image_size, "batch": config.batch, "labels": config.labels,
-        "precision": config.precision, "compile": setting.compile, "steps": config.steps, "rounds": config.rounds,
+        "precision": precision, "compile": setting.compile, "steps": config.steps, "rounds": config.rounds,
     }  # fmt: skip
     results["flops_per_image"] = flops_per_image(categorical, batch)
     results |= step_figures(categorical, contrastive, batch, setting)
     results["images_per_second"] = 1000 * config.batch / results["step.milliseconds"]
     if device.type == "cuda" and (
-        peak := peak_rate(torch.cuda.get_device_name(device), config.precision, torch.backends.cuda.matmul.allow_tf32)
+        peak := peak_rate(torch.cuda.get_device_name(device), precision, torch.backends.cuda.matmul.allow_tf32)
     ):
         results["mfu"] = results["flops_per_image"] * results["images_per_second"] / peak
     results |= label_loss_figures(config.bce_batch, config.labels, device, config.rounds)

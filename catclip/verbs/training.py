@@ -31,9 +31,10 @@ from catclip.train.finite import FiniteWatch
 from catclip.train.fit import Plan, fit
 from catclip.train.flops import Utilization
 from catclip.train.folder import RunFolder
+from catclip.train.precision import SETTINGS, multiplies_bf16, pick_precision
 from catclip.train.run import Evaluation, Run
 from catclip.train.track import Tracker, TrainingConsole, check_tensorboard
-from catclip.train.trainer import PRECISIONS, Trainer
+from catclip.train.trainer import Trainer
 from catclip.verbs.batch_sizes import plan_batch_sizes
 from catclip.verbs.evaluators import build_evaluators, check_evaluators
 from catclip.verbs.indexing import open_pairs
@@ -43,7 +44,7 @@ from catclip.verbs.retrieval_evaluator import Retrieval
 def check(config: PretrainConfig) -> None:
     """Raise `UserError` for settings that no run can have, before its folder is made with them."""
     run, optim, track = config.run, config.optim, config.track
-    check_choice("run.precision", run.precision, PRECISIONS)
+    check_choice("run.precision", run.precision, SETTINGS)
     check_choice("run.sharding", run.sharding, ["ddp", "fsdp"])
     check_choice("optim.schedule", optim.schedule, ["cosine", "linear", "constant"])
     check_choice("track.wandb", track.wandb, ["disabled", "offline", "online"])
@@ -162,9 +163,10 @@ def make_runs(
     runs = []
     for name, each in configs.items():
         setting, folder = each.run, run_folders[name]
-        utilization = Utilization(objectives[name], device, setting.precision, setting.tf32)
+        precision = pick_precision(setting.precision, device)
+        utilization = Utilization(objectives[name], device, precision, setting.tf32)
         trainer = Trainer(
-            objectives[name], optim, steps, device, setting.precision, wants_compile(setting.compile, device),
+            objectives[name], optim, steps, device, precision, wants_compile(setting.compile, device),
             setting.seed, skip_nonfinite=setting.skip_nonfinite > 0, tf32=setting.tf32,
             micro_batch=setting.micro_batch, sharding=setting.sharding,
         )  # fmt: skip
@@ -244,6 +246,12 @@ def _announce(console: TrainingConsole, runs: list[Run], pairs: Pairs, loader: L
         console.line(
             f"[bold]{run.name:<12}[/] {millions:.1f} M parameters, {loader.stop:,} step{'s' * (loader.stop != 1)} "
             f"on {len(pairs):,} pairs, {run.trainer.precision} on {run.trainer.device}{_among_ranks(run)}"
+        )
+    trainer = runs[0].trainer
+    if trainer.precision == "bf16" and not multiplies_bf16(trainer.device):
+        console.line(
+            f"[yellow]This {trainer.device.type.upper()} has no instructions for bf16, which is many times slower here "
+            "than fp32: give run.precision=auto."
         )
 
 

@@ -6,6 +6,7 @@ import torch
 
 from catclip.config import PretrainConfig
 from catclip.errors import UserError
+from catclip.train import memory
 from catclip.train.memory import memory_errors
 from tests import tiny
 
@@ -18,7 +19,8 @@ def advice(config: PretrainConfig) -> str:
     return str(raised.value)
 
 
-def test_what_would_take_less_is_said(glyphs):
+def test_what_would_take_less_is_said(glyphs, monkeypatch):
+    monkeypatch.setattr(memory, "multiplies_bf16", lambda device: device == CPU)
     said = advice(tiny.config("categorical", glyphs, batch=1000))
     assert "trains the same: run.micro_batch=500, backbone.checkpoint_activations=true." in said
     parts = advice(tiny.config("categorical", glyphs, batch=1000, micro_batch=64))
@@ -28,8 +30,10 @@ def test_what_would_take_less_is_said(glyphs):
     assert said.endswith("(CUDA out of memory. Tried to allocate 2.00 GiB.)")
 
 
-def test_what_would_not_help_is_not_said(glyphs):
-    config = tiny.config("categorical", glyphs, batch=1, precision="bf16")
+@pytest.mark.parametrize(("precision", "fast"), [("bf16", True), ("fp32", False)])
+def test_what_would_not_help_is_not_said(glyphs, monkeypatch, precision, fast):
+    monkeypatch.setattr(memory, "multiplies_bf16", lambda _: fast)
+    config = tiny.config("categorical", glyphs, batch=1, precision=precision)
     config.backbone.checkpoint_activations = True
     said = advice(config)
     assert "precision" not in said

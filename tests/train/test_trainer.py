@@ -172,7 +172,7 @@ def test_tf32_is_for_matrices_and_convolutions(glyphs, tf32):
 
 def test_unknown_choices_are_refused(glyphs):
     model, config, _ = prepared("categorical", glyphs)
-    with pytest.raises(UserError, match=r"run\.precision=fp8 is not one of bf16, fp16, fp32"):
+    with pytest.raises(UserError, match=r"run\.precision=fp8 is not one of auto, bf16, fp16, fp32"):
         Trainer(model, config.optim, STEPS, CPU, "fp8")
     with pytest.raises(UserError, match=r"run\.sharding=zero is not one of ddp, fsdp"):
         Trainer(model, config.optim, STEPS, CPU, "fp32", sharding="zero")

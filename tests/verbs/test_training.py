@@ -23,7 +23,7 @@ def test_device():
 @pytest.mark.parametrize(
     ("group", "changes", "said"),
     [
-        ("run", {"precision": "fp8"}, "run.precision=fp8 is not one of bf16, fp16, fp32"),
+        ("run", {"precision": "fp8"}, "run.precision=fp8 is not one of auto, bf16, fp16, fp32"),
         ("run", {"sharding": "zero"}, "run.sharding=zero is not one of ddp, fsdp"),
         ("run", {"micro_batch": 0}, "run.micro_batch=0 must be at least 1, or null"),
         ("optim", {"layer_decay": 1.5}, "optim.layer_decay=1.5 must be above 0 and at most 1, or null"),
