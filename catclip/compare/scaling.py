@@ -8,6 +8,10 @@ with t(1) measured on one rank; G the bytes of gradients that are all-reduced, E
 (the gradients of what was gathered, which grow with N), F what a rank gives to be gathered. A ring sends that much.
 Nothing is taken to overlap with computing, which makes communication look worse than it is; no latency is counted, and
 no growth of the loss with N, which make it look better.
+
+What communication takes is measured too: the same ranks, at the same time, take steps that tell the others nothing. The
+model is checked against it, in time with what computing takes on N ranks of this machine, which may share its cores, in
+place of t(1).
 """
 
 import json
@@ -17,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +33,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from catclip.compare.ratios import median_figures, ratio_figures
 from catclip.config import MeasureConfig, PretrainConfig
-from catclip.data.loader import Loader, TrainingBatches
+from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
 from catclip.data.stream import Stream
 from catclip.objectives.build import build_objective
+from catclip.train.compiling import wants_compile
 from catclip.train.distributed import process_group, rank, ranks
 from catclip.train.run import synchronize
 from catclip.train.trainer import Trainer
@@ -48,12 +53,14 @@ class Traffic:
 
     Attributes:
         gradients: all-reduced by DDP; `reduced`: by everything else; `gathered`: to all ranks.
+        computing: seconds of a step that tells the other ranks nothing.
     """
 
     gradients: int = 0
     reduced: int = 0
     gathered: int = 0
     seconds: float = 0.0
+    computing: float = 0.0
 
     def sent(self, count: int) -> float:
         """Bytes that a rank of `count`, on which this was measured, sends in a step over a ring."""
@@ -82,9 +89,11 @@ def scaling_figures(
         `scaling.measured_ranks`, `.gpus` (those predicted), `.bandwidth`, `.batch_per_rank`; of each objective
         `scaling.<name>.bytes_per_step`, what a rank sends on the most ranks measured; of each number of ranks
         `.bytes_per_step_at_<n>`, `.gradient_bytes_at_<n>`, `.gathered_bytes_at_<n>`, `.seconds_at_<n>` with `.spread`;
-        where three were measured `.bytes_error_at_<n>` and `.seconds_error_at_<n>`, the model's relative errors, fitted
-        to the two lowest; `.predicted_images_per_second_at_<n>`, `.predicted_gpu_hours_per_billion_at_<n>`; of all but
-        the first `scaling.ratio.<name>_to_<first>.seconds_at_<n>` as `ratio_figures`.
+        of more than one rank `.communication_seconds_at_<n>` with `.low` and `.high`, from the least to the most that a
+        round saw; where three were measured `.bytes_error_at_<n>` and `.seconds_error_at_<n>`, the model's relative
+        errors, fitted to the two lowest (`.fitted_bandwidth`); `.predicted_images_per_second_at_<n>`,
+        `.predicted_gpu_hours_per_billion_at_<n>`; of all but the first
+        `scaling.ratio.<name>_to_<first>.seconds_at_<n>` as `ratio_figures`.
 
     Raises:
         torch.multiprocessing.ProcessRaisedException: a rank fails.
@@ -99,10 +108,12 @@ def scaling_figures(
     first = next(iter(configs))
     for name in configs:
         seconds = {count: [each[name, count].seconds for each in rounds] for count in counts}
-        found = {n: replace(rounds[0][name, n], seconds=statistics.median(seconds[n])) for n in counts}
+        found = {count: _median([each[name, count] for each in rounds]) for count in counts}
         results |= {f"scaling.{name}.{key}": value for key, value in _figures(found, batch, bandwidth).items()}
         for count in counts:
             results |= median_figures(f"scaling.{name}.seconds_at_{count}", seconds[count])
+            if count > 1:
+                results |= _communication(name, count, [each[name, count] for each in rounds])
             if name != first:
                 others = [each[first, count].seconds for each in rounds]
                 results |= ratio_figures(f"scaling.ratio.{name}_to_{first}.seconds_at_{count}", seconds[count], others)
@@ -117,6 +128,19 @@ def _round(
     return {(name, count): measure_on(count, configs[name], device.type, steps) for count in counts for name in names}
 
 
+def _median(rounds: Sequence[Traffic]) -> Traffic:
+    """What they sent, which is the same in all, and the medians of their times."""
+    seconds, computing = (statistics.median(getattr(each, key) for each in rounds) for key in ("seconds", "computing"))
+    return replace(rounds[0], seconds=seconds, computing=computing)
+
+
+def _communication(name: str, count: int, rounds: Sequence[Traffic]) -> dict[str, float]:
+    """What steps take longer for telling the others; below 0 where that is less than the noise."""
+    longer = [each.seconds - each.computing for each in rounds]
+    key = f"scaling.{name}.communication_seconds_at_{count}"
+    return {key: statistics.median(longer), f"{key}.low": min(longer), f"{key}.high": max(longer)}
+
+
 def _figures(found: Mapping[int, Traffic], batch: int, bandwidth: float) -> dict[str, float]:
     counts = list(found)
     figures: dict[str, float] = {"bytes_per_step": found[counts[-1]].sent(counts[-1])}
@@ -126,13 +150,14 @@ def _figures(found: Mapping[int, Traffic], batch: int, bandwidth: float) -> dict
             f"gathered_bytes_at_{count}": traffic.gathered, f"seconds_at_{count}": traffic.seconds,
         }  # fmt: skip
     second = found[counts[1]]
-    # What these ranks can send a second, by the time that the second of them takes longer.
-    slower = second.seconds - found[1].seconds
+    communication = second.seconds - second.computing
+    if communication > 0:
+        figures["fitted_bandwidth"] = second.sent(counts[1]) / communication
     for count in counts[2:]:
         sent = second.on(count, counts[1]).sent(count)
         figures[f"bytes_error_at_{count}"] = sent / found[count].sent(count) - 1
-        if slower > 0:
-            seconds = found[1].seconds + sent / (second.sent(counts[1]) / slower)
+        if communication > 0:
+            seconds = found[count].computing + sent / figures["fitted_bandwidth"]
             figures[f"seconds_error_at_{count}"] = seconds / found[count].seconds - 1
     for count in GPUS:
         seconds = found[1].seconds + second.on(count, counts[1]).sent(count) / bandwidth
@@ -155,6 +180,7 @@ def measure_on(count: int, config: PretrainConfig, device: str, steps: int) -> T
 def _rank(own: int, count: int, port: int, folder: str, config: PretrainConfig, device: str, steps: int) -> None:
     os.environ |= {"RANK": str(own), "LOCAL_RANK": str(own), "WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))  # ranks of one machine share its cores
     with process_group():
         traffic = measure_here(config, device, steps)
     if own == 0:
@@ -163,25 +189,67 @@ def _rank(own: int, count: int, port: int, folder: str, config: PretrainConfig, 
 
 def measure_here(config: PretrainConfig, kind: str, steps: int) -> Traffic:
     """What a step moves and takes on the ranks of the process group, each with `config.run.batch` pictures."""
+    trainer, batch = rank_trainer(config, torch.device(kind), 2 * steps + 2)
+    trainer.step(batch)  # the first makes what later ones only use
+    seconds, computing = [], []
+    for _ in range(steps):  # in turn: what else the machine does hits both alike
+        seconds.append(_timed(trainer, batch))
+        with silenced(trainer):
+            computing.append(_timed(trainer, batch))
+    with counted(trainer) as traffic:
+        trainer.step(batch)
+    return replace(traffic, seconds=statistics.median(seconds), computing=statistics.median(computing))
+
+
+def rank_trainer(config: PretrainConfig, device: torch.device, steps: int) -> tuple[Trainer, Batch]:
+    """What trains the objective on this rank for so many steps, and a batch of its own."""
     pairs = Pairs(config.data.sources, config.data)
     objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
     stream = Stream(pairs.order(config.run.seed, config.data.shuffle, ranks()), config.run.batch, rank())
     batches = TrainingBatches(pairs, [objective.targets], config.data, config.backbone.image_size, stream)
     (batch,) = Loader(batches, 0, 1, workers=0, max_bad=1.0)
-    device = torch.device(kind)
-    optim = replace(config.optim, warmup=0, cooldown=0)
-    trainer = Trainer(objective, optim, steps + 2, device, config.run.precision)
-    trainer.step(batch)  # the first makes what later ones only use
-    seconds = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        trainer.step(batch)
-        synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    with counted(trainer) as traffic:
-        trainer.step(batch)
-    traffic.seconds = statistics.median(seconds)
-    return traffic
+    optim, run = replace(config.optim, warmup=0, cooldown=0), config.run
+    trainer = Trainer(
+        objective, optim, steps, device, run.precision, wants_compile(run.compile, device), run.seed, tf32=run.tf32
+    )
+    return trainer, batch
+
+
+def _timed(trainer: Trainer, batch: Batch) -> float:
+    start = time.perf_counter()
+    trainer.step(batch)
+    synchronize(trainer.device)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def silenced(trainer: Trainer) -> Iterator[None]:
+    """Steps in the block compute as ever and tell the other ranks nothing but how many pictures they have.
+
+    Gradients stay where they are, and for what would be gathered each takes its own.
+    """
+    reduce, gather = dist.all_reduce, dist.all_gather
+
+    def all_reduce(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        # Counts are whole numbers: with them ranks wait for each other, as they do in any step.
+        return None if tensor.is_floating_point() else reduce(tensor, *arguments, **options)
+
+    def all_gather(parts: list[torch.Tensor], tensor: torch.Tensor, *_: Any, **__: Any) -> None:
+        for part in parts:
+            part.copy_(tensor)
+
+    with ExitStack() as stack:
+        for module in _parallel(trainer):
+            stack.enter_context(module.no_sync())
+        dist.all_reduce, dist.all_gather = all_reduce, all_gather  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            dist.all_reduce, dist.all_gather = reduce, gather
+
+
+def _parallel(trainer: Trainer) -> list[DistributedDataParallel]:
+    return [each for each in trainer.shared.modules() if isinstance(each, DistributedDataParallel)]
 
 
 @contextmanager
@@ -203,9 +271,8 @@ def counted(trainer: Trainer) -> Iterator[Traffic]:
         work: Any = reduce(bucket.buffer().div_(ranks()), async_op=True)
         return work.get_future().then(lambda done: done.value()[0])
 
-    for module in trainer.shared.modules():
-        if isinstance(module, DistributedDataParallel):
-            module.register_comm_hook(None, gradients)
+    for module in _parallel(trainer):
+        module.register_comm_hook(None, gradients)
     dist.all_reduce, dist.all_gather = all_reduce, all_gather  # type: ignore[assignment]
     try:
         yield traffic

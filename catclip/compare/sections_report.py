@@ -135,11 +135,12 @@ def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
     rows = []
     for count in results["scaling.measured_ranks"]:
         ranks = f"{count} rank{'s' if count > 1 else ''}"
-        rows.append(row(f"ms a step, {ranks}", f"seconds_at_{count}", lambda value: f"{1000 * value:,.1f}"))
+        rows.append(row(f"ms a step, {ranks}", f"seconds_at_{count}", _milliseconds))
         if count > 1:
-            rows.append(
-                row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda value: f"{value / 2**20:,.2f}")
-            )
+            rows += [
+                row("  of it communication", f"communication_seconds_at_{count}", _milliseconds),
+                row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda value: f"{value / 2**20:,.2f}"),
+            ]
         for unit, key in (("ms", f"seconds_error_at_{count}"), ("MiB", f"bytes_error_at_{count}")):
             if all(f"scaling.{name}.{key}" in results for name in names):
                 rows.append(row(f"  the model's {unit} are off by", key, "{:+.0%}".format))
@@ -170,6 +171,10 @@ def _sensitivities(results: dict[str, Any], name: str) -> Grid:
         if key.startswith(f"{base}.") and key.endswith(".note"):
             rows.append([key.removeprefix(f"{base}.").removesuffix(".note"), "not measured", "", ""])
     return Grid(f"Sensitivities of {name}", ["", "ms a step", "÷ configured", "peak memory"], rows)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.1f}"
 
 
 def _gib(value: float) -> str:

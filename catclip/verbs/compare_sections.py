@@ -21,7 +21,7 @@ from catclip.environment import environment
 from catclip.errors import UserError, check_choice
 from catclip.files import write_atomically
 from catclip.train.memory import memory_errors
-from catclip.train.trainer import PRECISIONS
+from catclip.train.precision import PRECISIONS
 from catclip.verbs.training import pick_device
 
 Section = Callable[[Mapping[str, PretrainConfig], torch.device, MeasureConfig], dict[str, Any]]
@@ -53,6 +53,13 @@ def check_sections(config: CompareConfig) -> None:
         parse_size(wanted.memory, "compare.memory")
     if len(wanted.ranks) < 2 or wanted.ranks != sorted({1, *wanted.ranks}) or wanted.ranks[0] < 1:
         raise UserError(f"compare.ranks={wanted.ranks} must begin with 1 and rise, as [1,2] or [1,2,4].")
+    if "scaling" in wanted.sections and pick_device(config.run.device).type == "cuda":
+        gpus = torch.cuda.device_count()
+        if wanted.ranks[-1] > gpus:
+            raise UserError(
+                f"compare.ranks={wanted.ranks} asks for {wanted.ranks[-1]} GPUs, one a rank; this machine has {gpus}. "
+                "Give fewer, or leave scaling out of compare.sections."
+            )
     if wanted.bandwidth <= 0:
         raise UserError(f"compare.bandwidth={wanted.bandwidth} must be above 0: bytes a second.")
     if config.data.sizes is not None and {"step", "batch", "scaling", "sensitivity"} & set(wanted.sections):

@@ -1,8 +1,11 @@
+import math
+
 import pytest
 import torch
+import torch.distributed as dist
 
 from catclip.compare import scaling
-from catclip.compare.scaling import GPUS, Traffic, measure_here, scaling_figures
+from catclip.compare.scaling import GPUS, Traffic, counted, measure_here, rank_trainer, scaling_figures, silenced
 from catclip.config import MeasureConfig
 from tests import tiny
 from tests.ranks import on_ranks
@@ -24,14 +27,48 @@ def test_what_two_ranks_give_by_hand(glyphs, name):
             assert traffic.gathered == features
             assert 2 * features <= traffic.reduced < 2 * features + 200
         assert traffic.seconds > 0
+        assert traffic.computing > 0
+
+
+def _told_in_silence(config, steps):
+    """What reaches the process group in steps that tell the others nothing, and the loss of the last."""
+    trainer, batch = rank_trainer(config, torch.device("cpu"), steps + 1)
+    reduce, gather = dist.all_reduce, dist.all_gather
+    told = []
+
+    def all_reduce(tensor, *arguments, **options):
+        told.append(tensor.dtype)
+        return reduce(tensor, *arguments, **options)
+
+    def all_gather(parts, tensor, *arguments, **options):
+        told.append(tensor.dtype)
+        return gather(parts, tensor, *arguments, **options)
+
+    dist.all_reduce, dist.all_gather = all_reduce, all_gather
+    with silenced(trainer):
+        for _ in range(steps):
+            loss = trainer.step(batch)["loss"]
+    gradients = sum(each.numel() for each in trainer.objective.parameters())
+    with silenced(trainer), counted(trainer) as traffic:
+        trainer.step(batch)
+    return told, float(loss), traffic.gradients, gradients
+
+
+@pytest.mark.parametrize("name", tiny.OBJECTIVES)
+def test_silenced_steps_send_counts_alone(glyphs, name):
+    config = tiny.config(name, glyphs, batch=BATCH)
+    for told, loss, sent, gradients in on_ranks(2, _told_in_silence, config, 2):
+        assert set(told) == {torch.int64}
+        assert math.isfinite(loss)
+        assert sent == 0 < gradients
 
 
 def test_the_model_by_hand(glyphs, monkeypatch):
     """1 MB of gradients, 0.2 MB gathered by each rank, whose gradients are 0.2 MB a rank."""
-    times = {1: 0.5, 2: 0.7, 4: 1.0}
+    times = {1: (0.5, 0.5), 2: (0.9, 0.7), 4: (1.6, 1.1)}  # with what the others are told, and without
 
     def fake(count, config, device, steps):
-        return Traffic(10**6, 2 * 10**5 * count, 2 * 10**5 if count > 1 else 0, times[count])
+        return Traffic(10**6, 2 * 10**5 * count, 2 * 10**5 if count > 1 else 0, *times[count])
 
     monkeypatch.setattr(scaling, "measure_on", fake)
 
@@ -42,8 +79,11 @@ def test_the_model_by_hand(glyphs, monkeypatch):
     assert figures["scaling.x.bytes_per_step_at_1"] == 0
     assert figures["scaling.x.bytes_per_step_at_2"] == pytest.approx(1.4e6 + 0.2e6)
     assert figures["scaling.x.bytes_error_at_4"] == pytest.approx(0)
+    assert figures["scaling.x.communication_seconds_at_2"] == pytest.approx(0.2)
+    assert figures["scaling.x.communication_seconds_at_4"] == pytest.approx(0.5)
+    assert figures["scaling.x.fitted_bandwidth"] == pytest.approx(8e6)
     # On 4: 1.5 × 1.8 MB + .6 MB = 3.3 MB, at the 8 MB a second that 2 ranks had.
-    assert figures["scaling.x.seconds_error_at_4"] == pytest.approx((0.5 + 3.3 / 8) / 1.0 - 1)
+    assert figures["scaling.x.seconds_error_at_4"] == pytest.approx((1.1 + 3.3 / 8) / 1.6 - 1)
     for count in GPUS:
         sent = 2 * (count - 1) / count * (1e6 + 2e5 * count) + (count - 1) * 2e5
         rate = count * 32 / (0.5 + sent / 1e7)
