@@ -7,6 +7,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from catclip.data.loader import Batch
+from catclip.models.finite import check_finite
 from catclip.objectives.categorical import Categorical
 
 
@@ -21,6 +22,9 @@ def evaluate(objective: Categorical, batches: Iterable[Batch]) -> Iterator[tuple
         `map`: mean over the labels that occur of their average precision; `map_prior`: the same for a random ranking,
         which is the label's share of the pictures; `labels_evaluated`; `precision_at_1`, `precision_at_5`: the share
         of the k likeliest labels that are right, over pictures with at least one label.
+
+    Raises:
+        UserError: logits that are not finite.
     """
     device = next(objective.parameters()).device
     scores, truths = [], []
@@ -31,6 +35,7 @@ def evaluate(objective: Categorical, batches: Iterable[Batch]) -> Iterator[tuple
         truth[labels] = batch["label_weights"] == 1 if "label_weights" in batch else torch.tensor(True)
         scores.append(logits)
         truths.append(truth)
+    check_finite(*scores)
     yield from multilabel_figures(torch.cat(scores).numpy(), torch.cat(truths).numpy())
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from catclip.data.loader import Batch
 from catclip.data.pairs import Annotation
+from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
 
 KS = (1, 5, 10)
@@ -49,6 +50,9 @@ def retrieve_by_text(objective: Any, batches: Iterable[Batch]) -> Iterator[tuple
     Yields:
         `images` and `captions`: how many; `image_to_text_recall_at_k`: the share of pictures of which a caption is
         among the k nearest; `text_to_image_recall_at_k`: the share of captions whose picture is. Ties count against it.
+
+    Raises:
+        UserError: embeddings that are not finite.
     """
     device = next(objective.parameters()).device
     pictures: list[torch.Tensor] = []
@@ -60,6 +64,7 @@ def retrieve_by_text(objective: Any, batches: Iterable[Batch]) -> Iterator[tuple
         pictures += list(objective.embed_pictures(batch["images"].to(device)).float().cpu())
     parts = (read_texts(objective, some)["tokens"].to(device) for some in _parts(captions))
     texts = torch.cat([objective.embed_texts(tokens).float().cpu() for tokens in parts])
+    check_finite(*pictures, texts)
     similarity, owner = texts @ torch.stack(pictures).T, torch.tensor(owners)
     yield "images", len(pictures)
     yield "captions", len(captions)
@@ -80,6 +85,9 @@ def retrieve_by_labels(objective: Any, batches: Iterable[Batch]) -> Iterator[tup
     Yields:
         `images` and `captions`: how many; `captions_without_labels`: a caption without any finds nothing;
         `text_to_image_recall_at_k`: the share of all captions whose picture is among the k with the highest scores.
+
+    Raises:
+        UserError: scores that are not finite.
     """
     device = next(objective.parameters()).device
     scores: list[torch.Tensor] = []
@@ -89,6 +97,7 @@ def retrieve_by_labels(objective: Any, batches: Iterable[Batch]) -> Iterator[tup
         owners += [len(scores) + i for i, texts in enumerate(batch["captions"]) for _ in texts]
         captions += [text for texts in batch["captions"] for text in texts]
         scores += list(label_log_probabilities(objective, batch["images"].to(device)).cpu())
+    check_finite(*scores)
     table = torch.stack(scores, dim=1)  # [V, P]
     similarities, counts = [], []
     for some in _parts(captions):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from catclip.data.loader import Batch
+from catclip.models.finite import check_finite
 from catclip.objectives.contrastive import Contrastive
 
 
@@ -17,12 +18,16 @@ def evaluate(objective: Contrastive, batches: Iterable[Batch]) -> Iterator[tuple
 
     Yields:
         `image_to_text_recall_at_k` and `text_to_image_recall_at_k`, and `pairs_evaluated`.
+
+    Raises:
+        UserError: embeddings that are not finite.
     """
     device = next(objective.parameters()).device
     pictures, texts = [], []
     for batch in batches:
         pictures.append(objective.embed_pictures(batch["images"].to(device)).float().cpu())
         texts.append(objective.embed_texts(batch["tokens"].to(device)).float().cpu())
+    check_finite(*pictures, *texts)
     # In full precision, whatever the forward passes ran in: bfloat16 has 1/256 steps, and pairs would tie.
     with torch.autocast("cpu", enabled=False):
         similarity = torch.cat(pictures) @ torch.cat(texts).T

@@ -9,6 +9,7 @@ import torch
 
 from catclip.data.labelled import LabelledImages
 from catclip.evaluate.multilabel import multilabel_figures
+from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
 
 # uint8 pictures [B, 3, H, W] → scores [B, C].
@@ -79,11 +80,12 @@ def score(classify: Classifier, images: LabelledImages, size: int, device: torch
     """Scores of all pictures, made in full precision, also where a run evaluates under autocast.
 
     Raises:
-        UserError: a picture cannot be read or decoded.
+        UserError: a picture cannot be read or decoded; scores that are not finite.
     """
     batches = images.batches(size, workers=workers)
     with torch.autocast(device.type, enabled=False):
         made = [classify(batch["images"].to(device)).float().cpu() for batch in batches]
+    check_finite(*made)
     return Scores(torch.cat(made).numpy(), images.multi_hot())
 
 

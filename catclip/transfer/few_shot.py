@@ -9,8 +9,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from catclip.models.finite import check_finite
 from catclip.transfer.multilabel_probe import fit_heads
-from catclip.transfer.probe import check_finite
 
 # Inverse regularisation on standardised features. There is nothing to choose it by where each class has one picture;
 # of .001 to 1 none was best for 1, 4 and 16 pictures of CIFAR-10 alike.

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from catclip.models.finite import check_finite
+
 TEMPERATURE = 0.07  # Wu et al., arXiv 1805.01978, section 3.4
 _CHUNK = 1024  # test pictures at a time
 
@@ -19,7 +21,11 @@ def knn_scores(train: np.ndarray, truth: np.ndarray, test: np.ndarray, k: int) -
 
     Returns:
         float32 [P, C], from 0 to 1: of the weight of the neighbours the share of those that show a class.
+
+    Raises:
+        UserError: features that are not finite.
     """
+    check_finite(train, test)
     known, shown = F.normalize(torch.from_numpy(train).float(), dim=1), torch.from_numpy(truth).float()
     scores = []
     for some in torch.from_numpy(test).float().split(_CHUNK):

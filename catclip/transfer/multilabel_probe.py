@@ -11,8 +11,9 @@ from sklearn.preprocessing import StandardScaler
 
 from catclip.data.labelled import Splits
 from catclip.errors import UserError
+from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
-from catclip.transfer.probe import STRENGTHS, check_finite, extract_features
+from catclip.transfer.probe import STRENGTHS, extract_features
 
 
 @dataclass(frozen=True)

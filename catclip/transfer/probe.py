@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from catclip.config import PretrainConfig
 from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.errors import UserError
+from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation, on standardised features
@@ -84,12 +85,6 @@ def check_counts(train: LabelledImages) -> None:
     """Raise `UserError` unless there are two pictures of each class, one of which can be held back."""
     if few := [name for name, count in zip(train.classes, train.counts(), strict=True) if count < 2]:
         raise UserError(f"{train.source}: a probe needs two pictures of each class; not so {', '.join(few[:8])}.")
-
-
-def check_finite(*features: np.ndarray) -> None:
-    """Raise `UserError` unless all features are finite numbers."""
-    if not all(np.isfinite(each).all() for each in features):
-        raise UserError("The features are not finite numbers: these weights are lost, probe an earlier checkpoint.")
 
 
 def probe(objective: Objective, data: str | Path | Splits, device: torch.device, workers: int = 0) -> ProbeResult:

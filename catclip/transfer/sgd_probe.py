@@ -7,8 +7,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from catclip.config import OptimConfig, SgdProbeConfig
+from catclip.models.finite import check_finite
 from catclip.train.optim import learning_rate
-from catclip.transfer.probe import check_finite
 
 
 def sgd_scores(

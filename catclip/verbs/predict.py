@@ -16,6 +16,7 @@ from catclip.errors import UserError
 from catclip.evaluate.ranking import label_log_probabilities
 from catclip.evaluate.zeroshot import Classifier
 from catclip.files import write_atomically, writing
+from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
 from catclip.train.folder import load_objective
 from catclip.transfer.finetune import Classification
@@ -92,13 +93,19 @@ def _guess(
     config: PredictConfig,
     device: torch.device,
 ) -> tuple[dict[Path, list[_Guess]], dict[Path, str]]:
-    """The likeliest labels of each picture, and why some cannot be read."""
+    """The likeliest labels of each picture, and why some cannot be read.
+
+    Raises:
+        UserError: scores that are not finite.
+    """
     guesses: dict[Path, list[_Guess]] = {}
     bad: dict[Path, str] = {}
     for batch in picture_batches(paths, size, config.batch, config.workers):
         bad |= batch.bad
         if batch.paths:
-            best = classify(batch.images.to(device)).topk(min(config.top, len(labels)))
+            scored = classify(batch.images.to(device))
+            check_finite(scored)
+            best = scored.topk(min(config.top, len(labels)))
             for path, scores, ids in zip(batch.paths, best.values.tolist(), best.indices.tolist(), strict=True):
                 guesses[path] = [_Guess(labels[i], score) for i, score in zip(ids, scores, strict=True)]
     return guesses, bad

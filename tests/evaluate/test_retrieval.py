@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catclip.errors import UserError
 from catclip.evaluate.retrieval import evaluate, recall_at
 from tests import tiny
 
@@ -61,6 +62,11 @@ def test_similarities_are_exact_under_autocast(precision):
     assert figures.pop("pairs_evaluated") == 40
     assert set(figures.values()) == {1.0}
     assert set(figures) == {f"{way}_recall_at_{k}" for way in ("image_to_text", "text_to_image") for k in KS}
+
+
+def test_embeddings_that_are_not_finite_are_said_and_not_found():
+    with pytest.raises(UserError, match="not finite"):
+        dict(evaluate(Directions(), [{"images": torch.tensor([0.0, torch.nan]), "tokens": torch.arange(2)}]))
 
 
 def test_evaluate_ranks_all_pairs_both_ways(glyphs):

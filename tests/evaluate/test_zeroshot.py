@@ -9,6 +9,7 @@ from open_clip.zero_shot_metadata import SIMPLE_IMAGENET_TEMPLATES
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from catclip.data.labelled import open_labelled
+from catclip.errors import UserError
 from catclip.evaluate.ranking import read_texts
 from catclip.evaluate.zeroshot import (
     Scores,
@@ -77,3 +78,9 @@ def test_evaluator_scores_all_pictures(glyphs):
     with torch.no_grad():
         expected = (objective.embed(batch["images"]) @ weight.T).numpy()
     assert again.scores[: len(expected)] == pytest.approx(expected, abs=1e-5)
+
+
+def test_scores_that_are_not_finite_are_said_and_not_right(glyphs):
+    images = open_labelled(glyphs / "probe" / "test")
+    with pytest.raises(UserError, match="not finite numbers: these weights are lost"):
+        score(lambda pictures: torch.full((len(pictures), 131), torch.nan), images, tiny.SIZE, CPU)

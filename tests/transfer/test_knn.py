@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from catclip.errors import UserError
 from catclip.transfer.knn import TEMPERATURE, knn_scores
 
 
@@ -27,3 +28,10 @@ def test_pictures_of_any_classes_and_few_neighbours():
     everything = near + 2 * far
     assert scores[0] == pytest.approx([near / everything, (near + far) / everything, 0])
     assert scores[1] == pytest.approx([far / everything, 2 * far / everything, 0])
+
+
+def test_features_that_are_not_finite_are_said():
+    lost = np.array([[1.0, np.nan]])
+    for train, test in ((lost, np.ones((1, 2))), (np.ones((1, 2)), lost)):
+        with pytest.raises(UserError, match="not finite"):
+            knn_scores(train, np.ones((1, 1), bool), test, 1)

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from catclip.captions import Vocabulary
 from catclip.config import LabelledConfig
@@ -146,6 +148,28 @@ def test_ways(glyphs):
     assert choose_way(objective, None) == choose_way(objective, "labels") == "labels"
     with pytest.raises(UserError, match="by=words is not one of"):
         choose_way(objective, "words")
+
+
+# ---------------------------------------------------------------- lost weights
+
+
+@pytest.mark.parametrize("name", tiny.OBJECTIVES)
+def test_weights_that_are_lost_are_said_and_measured_by_nothing(runs, glyphs, catclip, tmp_path, name):
+    shutil.copytree(runs[name], tmp_path / "run")
+    (file,) = (tmp_path / "run").glob("checkpoints/*/ema.safetensors")
+    save_file({key: torch.full_like(each, torch.nan) for key, each in load_file(file).items()}, file)
+    (tmp_path / "one.png").write_bytes(encode(picture(), "PNG"))
+    shards = [f"data.val={glyphs}/val-*.tar", "data.caption_key=json.captions", "data.workers=0", "device=cpu"]
+    classes = ["classes=[dog,cat]"] if name == "contrastive" else []
+    for verb, arguments in [
+        ("zeroshot", [f"data={glyphs}/probe", "templates=simple", *COMMON]),
+        ("retrieve", shards),
+        ("predict", ["images=one.png", "templates=simple", *classes, *COMMON]),
+        ("probe", [f"data={glyphs}/probe", "method=knn", *COMMON]),
+    ]:
+        code, _, error = catclip(verb, "model=run", "out=found", *arguments)
+        assert (code, "outputs are not finite numbers: these weights are lost" in error) == (2, True), error
+        assert not (tmp_path / "found").exists()
 
 
 # ---------------------------------------------------------------- retrieve
