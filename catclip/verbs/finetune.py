@@ -22,7 +22,7 @@ from catclip.data.order import Order
 from catclip.data.stream import Stream
 from catclip.errors import UserError
 from catclip.evaluate.zeroshot import figures, score
-from catclip.files import locked, write_atomically
+from catclip.files import locked, write_atomically, writing
 from catclip.models.weights import load_weights
 from catclip.objectives.base import Objective
 from catclip.objectives.build import build_objective
@@ -62,6 +62,8 @@ def _run(config: FinetuneConfig) -> float | None:
     config = _settled(config, splits.train)
     if on_first((out / "summary.json").exists):
         RunFolder(out, config)  # refuses when what is done is not what was asked for
+        if rank() == 0 and not (out / "finetune.json").exists():  # a kill came between the two files
+            _write_results(config, splits, out)
         console.print(f"{out} is done already: see its finetune.json.", markup=False)
         return one_figure.score(json.loads((out / "summary.json").read_text()))
     with ExitStack() as locks:
@@ -157,8 +159,7 @@ def _train(config: FinetuneConfig, splits: Splits, out: Path, device: torch.devi
     _fit(trained, images, order, config, length, _announcement(config, splits, mapping))
     if rank() > 0:
         return None
-    results = _results(config, splits, trained)
-    write_atomically(out / "finetune.json", json.dumps(results, indent=1))
+    results = _write_results(config, splits, out)
     console.print(f"Done: {_describe(results)}")
     console.print(f"Weights, metrics and configuration: {out}", markup=False)
     return one_figure.score(trained.summary())
@@ -203,6 +204,11 @@ def _fit(
     for note in (stream.note, f"Resuming after step {start:,} of {length.steps:,}." if start else announcement):
         if note:
             console.line(escape(note))
+    if config.run.batch > order.epoch_length:
+        console.line(
+            f"[yellow]A batch of {config.run.batch:,} is more than the {order.epoch_length:,} training pictures: it "
+            "has some of them several times. Give a smaller run.batch."
+        )
     log, checkpoint = (Every(interval, length) for interval in intervals(config))
     fit([trained], loader, stream.state, Plan(log, checkpoint, config.run.keep, config.run.best), console)
 
@@ -218,18 +224,25 @@ def _announcement(config: FinetuneConfig, splits: Splits, mapping: Mapping | Non
     return "\n".join(lines)
 
 
-def _results(config: FinetuneConfig, splits: Splits, trained: Run) -> dict[str, Any]:
-    """What finetune.json holds, in flat keys."""
-    first = read_metrics(trained.folder.path / "metrics.jsonl")[0]
+def _write_results(config: FinetuneConfig, splits: Splits, out: Path) -> dict[str, Any]:
+    """Write finetune.json, flat keys, of what a run that is done has said of itself; return them."""
+    results = _results(config, splits, out)
+    with writing(out):
+        write_atomically(out / "finetune.json", json.dumps(results, indent=1))
+    return results
+
+
+def _results(config: FinetuneConfig, splits: Splits, out: Path) -> dict[str, Any]:
+    first, summary = read_metrics(out / "metrics.jsonl")[0], json.loads((out / "summary.json").read_text())
     measured = [key for key in first if key not in ("step", "samples", "seconds")]
     data = {f"data.{key}": value for key, value in asdict(config.data).items() if value is not None}
     return {
         "model": config.model, "backbone": config.backbone.name, "image_size": config.backbone.image_size,
         "init": config.init, **data, "seed": config.run.seed, "classes": len(splits.train.classes),
-        "train_images": len(splits.train), "test_images": len(splits.test), "steps": trained.trainer.step_number,
+        "train_images": len(splits.train), "test_images": len(splits.test), "steps": summary["steps"],
         **{f"zeroshot_{key}": first[key] for key in measured},
-        **{key: trained.last[key] for key in measured},
-        **{f"best_{key}": value for key, value in trained.best.items()},
+        **{key: summary[key] for key in measured},
+        **{key: value for key, value in summary.items() if key in ("best_step", "best_value")},
     }  # fmt: skip
 
 

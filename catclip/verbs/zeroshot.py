@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from catclip.config import LabelledConfig, ZeroshotConfig
 from catclip.data.labelled import LabelledImages, open_labelled
+from catclip.data.labelled.opening import check_shown
 from catclip.errors import UserError, check_choice
 from catclip.evaluate.zeroshot import Classifier, Scores, class_accuracies, figures, score
 from catclip.files import write_atomically, writing
@@ -52,8 +53,14 @@ def open_pictures(data: str | LabelledConfig) -> LabelledImages:
     """The labelled pictures of `data`: of a folder with test/ or val/ those in it.
 
     Raises:
-        UserError: there are none, or something is wrong with them.
+        UserError: there are none, something is wrong with them, or none of them shows a class.
     """
+    images = _open(data)
+    check_shown(images)
+    return images
+
+
+def _open(data: str | LabelledConfig) -> LabelledImages:
     config = LabelledConfig(folder=data) if isinstance(data, str) else data
     if (config.folder is None) == (config.test is None) or config.train is not None:
         raise UserError("Give labelled pictures as data=FOLDER or data.test=SOURCE: there is nothing to train.")
@@ -98,6 +105,6 @@ def _results(found: Scores, images: LabelledImages, mapping: Mapping | None) -> 
 def _describe(results: dict[str, Any]) -> str:
     of = f"{results['images']:,} pictures of {results['classes']:,} classes"
     if "top_1" not in results:
-        return f"mAP {results.get('map', 0):.3f} on {of} ({results.get('map_prior', 0):.3f} by chance)."
+        return f"mAP {results['map']:.3f} on {of} ({results['map_prior']:.3f} by chance)."
     among = f", {results['top_5']:.3f} among the first five" if "top_5" in results else ""
     return f"{results['top_1']:.3f} of {of} right{among} (chance {1 / results['classes']:.3f})."

@@ -20,6 +20,7 @@ from catclip.train.track import read_metrics
 from catclip.verbs import finetune
 from catclip.verbs.training import train
 from tests import tiny
+from tests.data.making import encode, picture
 from tests.transfer.test_probe import paint
 
 CPU = torch.device("cpu")
@@ -95,6 +96,23 @@ def test_a_run_that_is_done_is_left_alone_and_another_configuration_refused(done
         finetune.run(config(done, trained, glyphs / "probe", run={"evaluate_every": 3}, data={"fraction": 0.5}))
 
 
+def test_a_run_that_was_killed_before_its_figures_were_written_has_them_after_the_same_command(
+    done, trained, glyphs, tmp_path
+):
+    shutil.copytree(done, tmp_path / "run")
+    (tmp_path / "run" / "finetune.json").unlink()
+    finetune.run(config(tmp_path / "run", trained, glyphs / "probe", run={"evaluate_every": 3}))
+    assert (tmp_path / "run" / "finetune.json").read_text() == (done / "finetune.json").read_text()
+
+
+def test_a_batch_that_is_more_than_all_pictures_is_said(trained, tmp_path, capsys):
+    paint(tmp_path / "colours" / "train", 3, 0)
+    paint(tmp_path / "colours" / "test", 1, 1)
+    few = len(open_labelled(tmp_path / "colours" / "train"))
+    finetune.run(config(tmp_path / "run", trained, tmp_path / "colours", init="random", run={"steps": 1, "batch": 64}))
+    assert f"A batch of 64 is more than the {few} training pictures" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_run_resumes_to_the_bit(done, trained, glyphs, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(done, out)
@@ -163,9 +181,27 @@ def test_pictures_of_any_number_of_classes(trained, shared, tmp_path):
     )
 
 
+def write_tables(folder: Path) -> None:
+    """Two pictures of any number of classes: `shown.jsonl` has some, `none.jsonl` no label."""
+    for name, labels in (("shown", [["a"], ["b"]]), ("none", [[], []])):
+        rows = [{"image": f"{number}.png", "labels": each} for number, each in enumerate(labels)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "classes.txt").write_text("a\nb\n")
+    for number in range(2):
+        (folder / f"{number}.png").write_bytes(encode(picture(number), "PNG"))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            {"data": {"folder": None, "train": "shown.jsonl", "test": "none.jsonl"}},
+            "the 2 pictures of none.jsonl shows",
+        ),
+        (
+            {"data": {"folder": None, "train": "none.jsonl", "test": "shown.jsonl"}},
+            "the 2 pictures of none.jsonl shows",
+        ),
         ({"model": None}, "model=RUN_FOLDER, or a backbone of timm's"),
         ({"init": "transferr"}, "init=transferr: give transfer, random, or a .tsv"),
         ({"model": None, "backbone": {"name": "vit_tiny_patch16_224"}}, "give model=RUN_FOLDER, or init=random"),
@@ -179,7 +215,9 @@ def test_pictures_of_any_number_of_classes(trained, shared, tmp_path):
         ({"model": "done"}, "(Classification) has none that are synsets: give init=random"),
     ],
 )
-def test_wrong_input_is_said_before_a_folder_is_made(trained, done, glyphs, tmp_path, changes, said):
+def test_wrong_input_is_said_before_a_folder_is_made(trained, done, glyphs, tmp_path, monkeypatch, changes, said):
+    monkeypatch.chdir(tmp_path)
+    write_tables(tmp_path)
     changes = {"model": trained} | changes
     changes["model"] = done if changes["model"] == "done" else changes["model"]
     with pytest.raises(UserError) as error:

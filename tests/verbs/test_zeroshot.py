@@ -85,6 +85,10 @@ def test_zero_shot_of_one_and_of_any_classes(runs, glyphs, catclip, tmp_path, na
     assert written["average_precision.dog"] == 1
     assert 0 < written["map"] <= 1
     assert written["data.test"] == "table.csv"
+    (tmp_path / "table.csv").write_text("image,labels\n0.png,\n")
+    (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    code, _, error = catclip("zeroshot", *arguments)
+    assert (code, "None of the 1 pictures of table.csv shows a class" in " ".join(error.split())) == (2, True), error
 
 
 def test_what_zeroshot_cannot_do_is_said_and_nothing_written(runs, glyphs, catclip, tmp_path):

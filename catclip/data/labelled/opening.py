@@ -92,8 +92,8 @@ def open_splits(data: str | Path | LabelledConfig) -> Splits:
         data: a folder with train/ and test/, or val/ in its place; or a configuration that names sources for both.
 
     Raises:
-        UserError: a source is missing or wrong, the splits have other classes, or of a class there is nothing to learn
-            from.
+        UserError: a source is missing or wrong, the splits have other classes, of a class there is nothing to learn
+            from, or no picture shows any.
     """
     config = data if isinstance(data, LabelledConfig) else LabelledConfig(folder=str(data))
     train_source, test_source = _sources(config)
@@ -105,7 +105,15 @@ def open_splits(data: str | Path | LabelledConfig) -> Splits:
     empty = [name for name, count in zip(train.classes, train.counts(), strict=True) if count == 0]
     if empty and not train.multilabel:
         raise UserError(f"{train.source} has no pictures of {some(empty)}: there is nothing to learn those from.")
+    for images in (train, test):
+        check_shown(images)
     return Splits(train, test)
+
+
+def check_shown(images: LabelledImages) -> None:
+    """Raise `UserError` where no picture shows a class, as some may where they show any number."""
+    if not images.label_ids.size:
+        raise UserError(f"None of the {len(images):,} pictures of {images.source} shows a class: give some that do.")
 
 
 def _sources(config: LabelledConfig) -> tuple[Source, Source]:
