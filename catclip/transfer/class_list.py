@@ -1,7 +1,6 @@
 """Class lists of target tasks: ImageNet-1k's, files as data sets ship them, class folders."""
 
 import re
-from contextlib import suppress
 from pathlib import Path
 
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
@@ -10,10 +9,10 @@ from timm.data import ImageNetInfo
 from catclip.captions.lexicon import load_lexicon
 from catclip.data.labelled.classes import read_classes
 from catclip.errors import UserError
+from catclip.transfer.matching import given_synset
 
 IMAGENET = "imagenet-1k"
 _PLACES = re.compile(r"/\w/(\S+) \d+")  # categories_places365.txt: /a/airplane_cabin 1
-_WNID = re.compile(r"n\d{8}")
 
 
 def read_class_list(source: str | Path) -> list[str]:
@@ -55,14 +54,13 @@ def _folders(path: Path) -> list[str]:
 
 
 def spoken_name(name: str) -> str:
-    """A class name as a sentence has it: open_clip's for a WNID of ImageNet-1k, WordNet's for another; no underscores.
+    """A class name as a sentence has it, for prompts: "a photo of a {name}."
 
-    For prompts: "a photo of a {name}."
+    A synset (`given_synset`) has open_clip's name where it is one of ImageNet-1k, else WordNet's; no underscores.
     """
-    if _WNID.fullmatch(name):
+    if wnid := given_synset(name.strip()):
         imagenet = ImageNetInfo().label_names()
-        if name in imagenet:
-            return str(IMAGENET_CLASSNAMES[imagenet.index(name)])
-        with suppress(KeyError):  # no synset of WordNet 3.0
-            name = load_lexicon().lemmas(name)[0]
+        if wnid in imagenet:
+            return str(IMAGENET_CLASSNAMES[imagenet.index(wnid)])
+        name = load_lexicon().lemmas(wnid)[0]
     return name.partition(",")[0].replace("_", " ").strip()

@@ -3,7 +3,8 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,8 @@ from catclip.transfer.matching import ClassReader
 from catclip.transfer.similarity import Neighbourhood
 
 STRATEGIES = ("nearest", "hypernym", "exact")
-# From the surest to the least sure. `given`: by the user, in an edited file.
-HOW = ("exact", "rollup", "given", "hypernym", "nearest", "none")
+# From the surest to the least sure. `given`: by the user, in an edited file; `partly`: some of its synsets have no row.
+HOW = ("exact", "rollup", "given", "hypernym", "nearest", "partly", "none")
 _COLUMNS = ("class", "read_as", "synsets", "synset_names", "rows", "row_names", "how", "similarity")
 
 
@@ -31,9 +32,10 @@ class Match(NamedTuple):
         name: the class.
         read_as: how its name was read: see `Meaning`.
         synsets: WNIDs that the name means.
-        rows: indices in the vocabulary; several are averaged, none means that the class starts at random.
+        rows: indices in the vocabulary; several are averaged, none means that nothing is known of the class.
         how: the least sure way by which a row was found, one of `HOW`.
-        similarity: path similarity of synsets and rows, the mean of several; None where there is no row.
+        similarity: path similarity of synsets and rows, the mean of several, 0 for one without a row; None where there
+            is no row at all.
     """
 
     name: str
@@ -79,7 +81,7 @@ class Mapping:
     # ---- report -------------------------------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """In a sentence or three: the shares, what starts at random, and what cannot be told apart."""
+        """In a sentence or three: the shares, what has no row, and what cannot be told apart."""
         text = f"{len(self):,} classes: " + ", ".join(f"{share:.1%} {how}" for how, share in self.shares().items())
         if none := [match.name for match in self.matches if not match.rows]:
             text += f". Without a row: {_some(none)}"
@@ -104,10 +106,8 @@ class Mapping:
         """Write the report as TSV: all matches, a row each, in the order of the classes.
 
         Raises:
-            UserError: it cannot be written there, or a class name has a tab.
+            UserError: it cannot be written there.
         """
-        if bad := next((name for name in self.names if "\t" in name), None):
-            raise UserError(f"Class {bad!r} has a tab in its name: no table can hold it.")
         name = load_lexicon().name
         said = {"vocabulary_digest": self.vocabulary.digest, **metadata}
         text = io.StringIO("".join(f"# {key}={value}\n" for key, value in said.items()))
@@ -139,7 +139,8 @@ def map_classes(names: Sequence[str], vocabulary: Vocabulary, strategy: str = "n
         strategy: `nearest`, `hypernym`, or `exact`: nothing but exact and rolled-up matches.
 
     Raises:
-        UserError: an unknown strategy, no classes, numbers for names, or not one of them matches anything.
+        UserError: an unknown strategy, no classes, numbers for names, a name that is no line without tabs, or not one
+            of them matches anything.
     """
     check_choice("strategy", strategy, STRATEGIES)
     if not names:
@@ -151,6 +152,8 @@ def map_classes(names: Sequence[str], vocabulary: Vocabulary, strategy: str = "n
             f"The classes have numbers for names ({_some(names, 3)}), which say nothing of what is in the pictures: "
             "name them, as by data.classes=FILE."
         )
+    if bad := next((name for name in names if "\t" in name or "".join(name.splitlines()) != name), None):
+        raise UserError(f"Class {bad!r}: a name is a line without tabs, or no table can hold it. Rename it.")
     finder = _Finder(vocabulary, strategy)
     read = ClassReader(_sense(vocabulary))
     matches = []
@@ -159,7 +162,9 @@ def map_classes(names: Sequence[str], vocabulary: Vocabulary, strategy: str = "n
         found = [each for wnid in meaning.synsets if (each := finder(wnid))]
         rows = tuple(dict.fromkeys(row for row, _, _ in found))
         how = max((how for _, how, _ in found), key=HOW.index, default="none")
-        similarity = sum(each for _, _, each in found) / len(found) if found else None
+        if 0 < len(found) < len(meaning.synsets):
+            how = "partly"
+        similarity = sum(each for _, _, each in found) / len(meaning.synsets) if found else None
         matches.append(Match(name, meaning.read_as, meaning.synsets, rows, how, similarity))
     if not any(match.rows for match in matches):
         raise UserError(
@@ -201,12 +206,14 @@ def load_mapping(path: str | Path, vocabulary: Vocabulary, names: Sequence[str] 
     """Read a report that `Mapping.save` wrote and somebody may have edited: what stands under `rows` counts.
 
     Args:
-        path: the TSV. Under `rows` stand WNIDs or names of synsets (dog.n.01), separated by spaces, or nothing.
+        path: the TSV. Under `rows`, and under `synsets` where there is such a column, stand WNIDs or names of synsets
+            (dog.n.01), separated by spaces, or nothing.
         vocabulary: which has these rows.
         names: the classes of the task, in their order; None: those of the file, in its order.
 
     Raises:
-        UserError: it cannot be read, is no such table, a row is no label of the vocabulary, or it has not the classes.
+        UserError: it cannot be read, is no such table, a row is no label of the vocabulary, a synset none of WordNet's,
+            or it has not the classes.
     """
     rows = list(_read_rows(Path(path)))
     found = [_match(fields, vocabulary, f"Line {number} of {path}") for number, fields in rows]
@@ -225,36 +232,34 @@ def load_mapping(path: str | Path, vocabulary: Vocabulary, names: Sequence[str] 
     return Mapping(found, vocabulary)
 
 
-def _read_rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
+def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}, the mapping of classes, cannot be read: {error}") from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line and not line.startswith("#")]
-    header = lines[0][1].split("\t") if lines else []
+    # Spreadsheets quote what has commas, or every cell.
+    lines = ((number, next(csv.reader([line], delimiter="\t"))) for number, line in enumerate(text.splitlines(), 1))
+    filled = ((number, cells) for number, cells in lines if any(cells))
+    # Comments stand above the header alone: a class may be called #1.
+    table = dropwhile(lambda each: each[1][0].startswith("#"), filled)
+    _, header = next(table, (0, []))
     if not {"class", "rows"} <= set(header):
         raise UserError(f"{path} is no mapping of classes: it needs columns class and rows. `catclip map` writes one.")
-    for number, line in lines[1:]:
-        fields = next(csv.reader([line], delimiter="\t"))  # spreadsheets quote what has commas
+    for number, fields in table:
         fields += [""] * (len(header) - len(fields))  # editors drop tabs at the ends of lines
         yield number, dict(zip(header, fields, strict=False))
 
 
 def _match(fields: dict[str, str], vocabulary: Vocabulary, where: str) -> Match:
-    wnids = []
-    for each in fields["rows"].replace(",", " ").split():
-        try:
-            wnids.append(find_synset(each))
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
-        if wnids[-1] not in vocabulary:
-            near = Neighbourhood(vocabulary.wnids).nearest(wnids[-1])
+    wnids, synsets = (_synsets(fields.get(column, ""), f"{where}, {column}") for column in ("rows", "synsets"))
+    for wnid in wnids:
+        if wnid not in vocabulary:
+            near = Neighbourhood(vocabulary.wnids).nearest(wnid)
             raise UserError(
-                f"{where}: {each} ({load_lexicon().name(wnids[-1])}) is no label of the vocabulary. The nearest is "
+                f"{where}: {wnid} ({load_lexicon().name(wnid)}) is no label of the vocabulary. The nearest is "
                 f"{vocabulary.wnids[near.row]} ({vocabulary.names[near.row]})."
             )
-    rows = tuple(dict.fromkeys(map(vocabulary.index, wnids)))
-    synsets = tuple(fields.get("synsets", "").split())
+    rows = tuple(map(vocabulary.index, wnids))
     how = fields.get("how", "")
     # Only what a row was, not who wrote it, can be told: rows that lead elsewhere than the report said are the user's.
     names = [vocabulary.names[row] for row in rows]
@@ -266,6 +271,14 @@ def _match(fields: dict[str, str], vocabulary: Vocabulary, where: str) -> Match:
     except ValueError as error:
         raise UserError(f"{where}: similarity {similarity!r} is no number.") from error
     return Match(fields["class"], fields.get("read_as", ""), synsets, rows, how, value)
+
+
+def _synsets(text: str, where: str) -> tuple[str, ...]:
+    """The WNIDs of synsets that stand in a cell, each once."""
+    try:
+        return tuple(dict.fromkeys(map(find_synset, text.replace(",", " ").split())))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _equation(names: Sequence[str]) -> str:

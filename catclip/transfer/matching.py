@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from contextlib import suppress
 from typing import NamedTuple
 
 from catclip.captions import SynsetExtractor
@@ -26,6 +27,16 @@ class Meaning(NamedTuple):
     read_as: str
 
 
+def given_synset(name: str) -> str | None:
+    """The WNID of a class that is called by one, alone or before its name, or by a synset's name; None for others."""
+    wnid = _WNID.fullmatch(name)
+    if not (wnid or _SYNSET_NAME.fullmatch(name)):
+        return None
+    with suppress(UserError):  # WordNet 3.0 has none such
+        return find_synset(wnid[1] if wnid else name)
+    return None
+
+
 class ClassReader:
     """Reads class names as captions are read: with the same lexicon and choice of senses.
 
@@ -45,7 +56,7 @@ class ClassReader:
         that is no noun, one word may say which sense of another is meant (crane bird); else each noun in it counts.
         """
         name = name.strip()
-        if given := self._given(name):
+        if given := given_synset(name):
             return Meaning((given,), "wnid")
         phrases = [_words(synonym) for synonym in re.split(r"[,;]", name)]
         if whole := self._whole(phrases):
@@ -54,15 +65,6 @@ class ClassReader:
             if parts := self._parts(words):
                 return Meaning(parts, "parts")
         return Meaning((), "none")
-
-    def _given(self, name: str) -> str | None:
-        wnid = _WNID.fullmatch(name)
-        if not (wnid or _SYNSET_NAME.fullmatch(name)):
-            return None
-        try:
-            return find_synset(wnid[1] if wnid else name)
-        except UserError:
-            return None
 
     def _whole(self, phrases: list[list[str]]) -> str | None:
         """The synset that most of the synonyms can mean; of equals the likeliest sense of the first of them."""

@@ -39,6 +39,11 @@ def test_what_is_no_list_is_said(tmp_path):
         ("traffic_light", "traffic light"),
         ("sofa, couch", "sofa"),
         ("n99999999", "n99999999"),
+        ("n02085620-Chihuahua", "Chihuahua"),
+        ("n02084071 my dog", "dog"),
+        ("crane.n.05", "crane bird"),
+        ("traffic_light.n.01", "traffic light"),
+        ("dogg.n.01", "dogg.n.01"),
     ],
 )
 def test_names_for_sentences(name, said):
