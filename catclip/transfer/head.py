@@ -35,7 +35,7 @@ def init_softmax_head(
         head: the pretraining head, [V, D].
         rows: of each of the C classes the rows in it. A class without any starts at the mean of the other classes with
             a little noise: as likely as they on average, so that it is hardly ever the likeliest.
-        features: float [N, D], N ≥ 2.
+        features: float [N, D], N ≥ 2, on any device.
         seed: of that noise.
 
     Returns:
@@ -44,7 +44,7 @@ def init_softmax_head(
     weight, bias = _means(row_directions(head.weight), rows), torch.zeros(len(rows), device=head.weight.device)
     if features is not None:
         assert len(features) > 1, "one picture has no spread"
-        logits = features.float() @ weight.T
+        logits = features.to(weight.device).float() @ weight.T
         spread = logits.std(dim=0)
         # A constant logit, as of a class without rows, tells nothing: it stays as it is.
         scale = torch.where(spread > 0, spread[spread > 0].mean() / spread, 1.0)

@@ -6,25 +6,56 @@ from catclip.errors import check_choice
 from catclip.objectives.base import Objective
 from catclip.transfer.head import row_directions
 from catclip.transfer.init import label_head
-from catclip.transfer.mapping import Mapping
-from catclip.transfer.similarity import Neighbourhood
+from catclip.transfer.mapping import Mapping, Match
+from catclip.transfer.similarity import Neighbourhood, steps_above
 
 POOLS = ("max", "sum", "none")
 
 
-def pooled_rows(mapping: Mapping) -> list[list[int]]:
+def pooled_rows(mapping: Mapping, multilabel: bool = False) -> list[list[int]]:
     """Of each class the rows that speak for it: its own and those of all its hyponyms, for a dog is an animal.
 
-    A class of which the vocabulary has neither, or that the user gave rows, has those of its match: the nearest label's
-    or a hypernym's.
+    Where a picture shows one class, a dog is no *animal* if *dog* is a class too: rows that speak for a narrower class
+    speak for that alone, but for a row that is the general class's very own. A class of which the vocabulary has
+    neither, or that the user gave rows, has those of its match: the nearest label's or a hypernym's.
+
+    Args:
+        mapping: the classes.
+        multilabel: whether a picture may show any number of them.
     """
     near = Neighbourhood(mapping.vocabulary.wnids)
-    pooled = []
-    for match in mapping.matches:
-        below = {row for wnid in match.synsets for row in near.below(wnid)}
-        kept = set(match.rows) if match.how in ("exact", "rollup") or not below else set()
-        pooled.append(sorted(match.rows) if match.how == "given" else sorted(below | kept))
-    return pooled
+    pooled = [_own_and_below(match, near) for match in mapping.matches]
+    if multilabel:
+        return [sorted(rows) for rows in pooled]
+    narrower = _narrower(mapping)
+    apart = []
+    for match, rows, others in zip(mapping.matches, pooled, narrower, strict=True):
+        own = set(match.rows) if match.how in ("exact", "rollup", "given") else set()
+        left = rows - set().union(*(pooled[other] for other in others)) | own
+        apart.append(sorted(left or match.rows))
+    return apart
+
+
+def _own_and_below(match: Match, near: Neighbourhood) -> set[int]:
+    below = {row for wnid in match.synsets for row in near.below(wnid)}
+    if match.how == "given" or not below:
+        return set(match.rows)
+    return below | (set(match.rows) if match.how in ("exact", "rollup") else set())
+
+
+def _narrower(mapping: Mapping) -> list[list[int]]:
+    """Of each class the classes all of whose synsets lie below one of its own."""
+    named: dict[str, set[int]] = {}
+    for number, match in enumerate(mapping.matches):
+        for wnid in match.synsets:
+            named.setdefault(wnid, set()).add(number)
+    narrower: list[list[int]] = [[] for _ in mapping.matches]
+    for number, match in enumerate(mapping.matches):
+        above = [steps_above(wnid).keys() - {wnid} for wnid in match.synsets]
+        wider = [set().union(*(named.get(wnid, ()) for wnid in some)) for some in above]
+        for general in set.intersection(*wider) if wider else ():
+            narrower[general].append(number)
+    return narrower
 
 
 class LabelClassifier:
@@ -35,12 +66,13 @@ class LabelClassifier:
         mapping: the classes.
         pool: of the logits of a class's rows (see `pooled_rows`) the `max`, or the log of the `sum` of their
             exponentials; `none`: of its match alone the mean.
+        multilabel: whether a picture may show any number of the classes.
     """
 
-    def __init__(self, objective: Objective, mapping: Mapping, pool: str = "max") -> None:
+    def __init__(self, objective: Objective, mapping: Mapping, pool: str = "max", *, multilabel: bool = False) -> None:
         check_choice("pool", pool, POOLS)
         self._objective, self._pool = objective, pool
-        rows = mapping.rows if pool == "none" else pooled_rows(mapping)
+        rows = mapping.rows if pool == "none" else pooled_rows(mapping, multilabel)
         weight = row_directions(label_head(objective).head.weight)
         self._weight = weight[[row for some in rows for row in some]]
         owners = [owner for owner, some in enumerate(rows) for _ in some]

@@ -37,7 +37,7 @@ def run(config: ZeroshotConfig) -> None:
     with console.status("reading labels"):
         images = open_pictures(config.data)
     with console.status("classifying"):
-        classify, mapping = _classifier(objective, images.classes, by, config, device)
+        classify, mapping = _classifier(objective, images, by, config, device)
         found = score(classify, images, objective.backbone.image_size, device, config.workers)
     results = _settings(config, by) | _results(found, images, mapping)
     out = Path(config.out) if config.out else Path(config.model) / "zeroshot.json"
@@ -72,14 +72,14 @@ def _open(data: str | LabelledConfig) -> LabelledImages:
 
 
 def _classifier(
-    objective: Objective, names: list[str], by: str, config: ZeroshotConfig, device: torch.device
+    objective: Objective, images: LabelledImages, by: str, config: ZeroshotConfig, device: torch.device
 ) -> tuple[Classifier, Mapping | None]:
     if by == "text":
-        return make_text_classifier(objective, names, config.templates, device), None
+        return make_text_classifier(objective, images.classes, config.templates, device), None
     if not config.map.endswith(".tsv"):
         check_choice("map", config.map, STRATEGIES)
-    mapping = find_mapping(names, label_head(objective).vocabulary, config.map)
-    return LabelClassifier(objective, mapping, config.pool), mapping
+    mapping = find_mapping(images.classes, label_head(objective).vocabulary, config.map)
+    return LabelClassifier(objective, mapping, config.pool, multilabel=images.multilabel), mapping
 
 
 def _settings(config: ZeroshotConfig, by: str) -> dict[str, Any]:

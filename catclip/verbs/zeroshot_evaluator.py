@@ -41,6 +41,6 @@ def zero_shot(
             mapping = find_mapping(images.classes, label_head(objective).vocabulary, "nearest")
         except UserError as error:
             raise UserError(f"evaluators.zeroshot: {error} evaluators.zeroshot=null leaves it out.") from error
-        return LabelClassifier(objective, mapping, pool)
+        return LabelClassifier(objective, mapping, pool, multilabel=images.multilabel)
 
     return zero_shot_evaluator(classifier, images, device, config.data.workers)

@@ -11,7 +11,7 @@ from catclip.transfer.init import transfer_init
 from catclip.transfer.mapping import load_mapping, map_classes
 from catclip.transfer.pooling import POOLS, LabelClassifier, pooled_rows
 
-DOG, CORGI, CAT, CAR = "n02084071", "n02112826", "n02121620", "n02958343"
+DOG, CORGI, CAT, CAR, ANIMAL = "n02084071", "n02112826", "n02121620", "n02958343", "n00015388"
 NAMES = ["dog", "animal", "car", "truck", "xyzzy"]
 
 
@@ -29,10 +29,35 @@ class Learned(nn.Module):
 def test_rows_of_a_class_are_its_own_and_its_hyponyms(tmp_path):
     vocabulary = Learned().vocabulary
     mapping = map_classes(NAMES, vocabulary)
-    assert pooled_rows(mapping) == [[0, 2], [0, 2, 3], [1], [1], []]
+    assert pooled_rows(mapping, multilabel=True) == [[0, 2], [0, 2, 3], [1], [1], []]
     path = tmp_path / "map.tsv"
     path.write_text(f"class\tsynsets\trows\nanimal\tn00015388\t{CAT}\n")
     assert pooled_rows(load_mapping(path, vocabulary)) == [[3]], "what the user gave is all"
+
+
+def test_where_a_picture_shows_one_class_a_general_one_leaves_the_narrower_theirs():
+    vocabulary = Vocabulary.from_counts({DOG: 9, CAR: 7, CORGI: 5, CAT: 3, ANIMAL: 2}, {})
+
+    def rows(*names: str) -> list[list[int]]:
+        return pooled_rows(map_classes(names, vocabulary))
+
+    assert rows("animal", "car") == [[0, 2, 3, 4], [1]]
+    assert rows("animal", "dog", "cat") == [[4], [0, 2], [3]], "its own row stays its own"
+    assert rows("animal", "dog", CORGI) == [[3, 4], [0], [2]], "each leaves what the next has"
+    assert rows("animal", "poodle") == [[2, 3, 4], [0]], "the nearest row is the poodle's"
+    assert rows("animal", "insect") == [[0, 2, 3, 4], [4]], "but not the very row of the general class"
+    assert rows("dog", "Canis familiaris", "dog car") == [[0, 2], [0, 2], [0, 1, 2]], "none is narrower"
+    assert rows("canine", "dog") == [[0], [0, 2]], "where nothing is left, the nearest row speaks for it"
+
+
+def test_the_narrower_class_can_be_the_likelier():
+    objective = Learned()
+    mapping = map_classes(["animal", "dog"], objective.vocabulary)
+    features = objective.head.weight.detach()[[0, 3]] * 10
+    scores = LabelClassifier(objective, mapping)(features)
+    assert scores.argmax(dim=1).tolist() == [1, 0], "a dog is the dog, a cat the animal"
+    every = LabelClassifier(objective, mapping, multilabel=True)(features)
+    assert (every[:, 0] >= every[:, 1]).all(), "a dog shows an animal"
 
 
 @pytest.mark.parametrize("pool", POOLS)
