@@ -48,9 +48,10 @@ def _torch() -> dict[str, Any]:
     try:
         import torch
     except ImportError:
-        return {"torch_threads": None, "gpu": None}
+        return {"torch_threads": None, "cpu_capability": None, "gpu": None}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"torch_threads": torch.get_num_threads(), "gpu": gpu}
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return {"torch_threads": torch.get_num_threads(), "cpu_capability": instructions, "gpu": gpu}
 
 
 def _cpu_name() -> str:

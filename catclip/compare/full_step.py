@@ -217,15 +217,15 @@ def _betas(betas: Iterable[float]) -> tuple[float, float]:
     return first, second
 
 
-def timm_step(objective: Categorical, batch: Batch, setting: Setting) -> Callable[[], None]:
-    """The step of timm's train.py with its optimiser, clipping and averaged weights.
+def timm_step(objective: Categorical, batch: Batch, setting: Setting, averaged: bool = True) -> Callable[[], None]:
+    """The step of timm's train.py with its optimiser, clipping and, where wanted, averaged weights.
 
     Its loss takes dense targets. They are on the device beforehand: what it takes to make them and to bring them there
     is not counted.
     """
     backbone = objective.backbone.to(setting.device)
     model = nn.Sequential(backbone.trunk, objective.head.to(setting.device)).train()
-    average = ModelEmaV3(model, decay=1 - 5e-4, device=setting.device)
+    average = ModelEmaV3(model, decay=1 - 5e-4, device=setting.device) if averaged else None
     optimizer = create_optimizer_v2(model, opt="adamw", lr=OPTIM.lr, weight_decay=OPTIM.weight_decay)
     criterion = BinaryCrossEntropy(smoothing=0.0, sum_classes=True).to(setting.device)
     target = dense_targets(batch, objective.head.out_features, setting.device)
@@ -243,7 +243,8 @@ def timm_step(objective: Categorical, batch: Batch, setting: Setting) -> Callabl
         optimizer.step()
         optimizer.zero_grad()
         count += 1
-        average.update(model, step=count)
+        if average is not None:
+            average.update(model, step=count)
 
     return step
 

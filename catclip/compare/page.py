@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from catclip.compare.plots import to_svg
 from catclip.compare.report import rows
+from catclip.compare.results import LEARNED
 from catclip.compare.sections_report import section_grids
 from catclip.compare.words import sentences
 from catclip.files import write_atomically
@@ -16,15 +17,20 @@ from catclip.files import write_atomically
 _PARTS = Path(__file__).parent / "page"  # the page's template and style
 _CAPTIONS = {
     "probe-accuracy-seconds": "Linear probe accuracy against time; evaluation is not on the clock.",
-    "probe-accuracy-samples": "The same against pictures seen.",
-    "probe-accuracy-flops": "The same against the model's floating-point operations.",
     "zeroshot-top-1-seconds": "Zero-shot accuracy against time: by text or, without a text tower, by labels.",
     "retrieval-recall-at-10-seconds": "Captions whose picture is among the ten that fit best, against time: by text "
     "or, without a text tower, by labels.",
     "map-seconds": "Mean average precision of the labels of held-out captions, against time.",
+    **dict.fromkeys((f"{name.replace('_', '-')}-samples" for name in LEARNED), "The same against pictures seen."),
+    **dict.fromkeys(
+        (f"{name.replace('_', '-')}-flops" for name in LEARNED),
+        "The same against the model's floating-point operations.",
+    ),
     "step-time": "One step, each stage waited for: medians.",
     "memory": "What training takes at its peak, beside an empty process.",
-    "scaling": "Prediction by the model in docs/head-to-head.md, not measured.",
+    "scaling": "Prediction, not measured: t(N) = t(1) + sent(N) / bandwidth, where t(1) is a step of one rank here and "
+    "sent(N) what a ring of N sends, 2 (N - 1) / N · (G + E · N) + (N - 1) · F bytes, of gradients G, of the features "
+    "F that are gathered and of their gradients E · N, all measured. Nothing is taken to overlap.",
 }
 _BANDS = " Bands: standard deviation over seeds."
 

@@ -62,6 +62,7 @@ def step_figures(configs: Mapping[str, PretrainConfig], device: torch.device, me
         "step.batch": run.batch, "step.precision": run.precision, "step.compile": setting.compile, "step.ranks": 1,
         "step.rounds": measure.rounds, "step.steps": measure.steps,
     }  # fmt: skip
+    memory = _memory(configs, device)  # before anything else is on the device
     objectives, makers, batches = {}, {}, {}
     for name, config in configs.items():
         objectives[name], makers[name] = training_batches(config)
@@ -69,13 +70,13 @@ def step_figures(configs: Mapping[str, PretrainConfig], device: torch.device, me
         results |= _counts(name, config, objectives[name], batches[name], device)
     # What runs in fp16 scales its gradients, which the others leave to whoever calls them.
     wanted = measure.peers and run.precision in ("bf16", "fp32")
-    peers = peer_steps(objectives, batches, setting) if wanted else {}
+    averaged = next(iter(configs.values())).optim.ema is not None
+    peers = peer_steps(objectives, batches, setting, averaged) if wanted else {}
     sides = {
         name: Side(_trainer(objectives[name], config, setting), makers[name], _pinned(batches[name], device))
         for name, config in configs.items()
     }
     rounds = _rounds(sides, peers, setting)
-    memory = _memory(configs, device)
     for name in sides:
         results |= _figures(name, rounds, memory[name], results, setting)
     results |= _ratios(list(sides), peers, rounds, memory, results)

@@ -15,7 +15,7 @@ from catclip.objectives.base import Objective
 from catclip.objectives.categorical import Categorical
 from catclip.objectives.contrastive import Contrastive
 
-PEERS = {"timm": "timm, dense targets", "open_clip": "open_clip's CLIP"}
+PEERS = {"timm": "timm, dense targets", "open_clip": "open_clip's CLIP, no EMA"}
 _CAPTIONS = 10_000  # read
 _REPEATED = 200_000  # to as many for the default, whose calls have a cost of their own
 _SLOW_CAPTIONS = 200  # in a round of the published rule
@@ -33,19 +33,22 @@ class Peer(NamedTuple):
     step: Callable[[], object]
 
 
-def peer_steps(objectives: Mapping[str, Objective], batches: Mapping[str, Batch], setting: Setting) -> dict[str, Peer]:
+def peer_steps(
+    objectives: Mapping[str, Objective], batches: Mapping[str, Batch], setting: Setting, averaged: bool
+) -> dict[str, Peer]:
     """The steps of `PEERS` that have a counterpart among the objectives, on copies of their weights and their batches.
 
     Args:
         objectives: by name, before they are compiled.
         batches: of each, from the loader.
         setting: its precision is bf16 or fp32.
+        averaged: whether ours average their weights, which timm does then too; open_clip never does.
     """
     peers: dict[str, Peer] = {}
     for name, objective in objectives.items():
         batch = batches[name]
         if isinstance(objective, Categorical) and objective.loss_name == "bce" and "label_weights" not in batch:
-            peers.setdefault("timm", Peer(name, timm_step(copy.deepcopy(objective), batch, setting)))
+            peers.setdefault("timm", Peer(name, timm_step(copy.deepcopy(objective), batch, setting, averaged)))
         if isinstance(objective, Contrastive) and objective.bias is None:
             peers.setdefault("open_clip", Peer(name, open_clip_step(copy.deepcopy(objective), batch, setting)))
     return peers

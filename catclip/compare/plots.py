@@ -41,7 +41,7 @@ def _plots(results: dict[str, Any]) -> dict[str, Draw]:
     names = results["objectives"]
     plots: dict[str, Draw] = {}
     for figure in LEARNED:
-        for budget in _BUDGETS if figure == "probe_accuracy" else ("seconds",):
+        for budget in _BUDGETS:
             if any(f"{name}.curve_{figure}_{budget}" in results for name in names):
                 plots[f"{figure}-{budget}".replace("_", "-")] = _accuracy(figure, budget)
     if any(f"step.{name}.{part}.milliseconds" in results for name in names for part in PARTS):

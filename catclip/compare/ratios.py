@@ -1,23 +1,24 @@
 """Ratios of measurements, and when there is none to tell.
 
-A ratio is that of the two medians over rounds, in which both sides took turns. It is told only where the rounds support
-it: resampled (paired bootstrap, 95 % of the resamples), it must stay within ±20 % of itself and on one side of 1. A few
-rounds are too few to resample: three of equal sides all lie on one side of 1 a quarter of the time, and so would their
-resamples. Of fewer than `RESAMPLED` it is Student's interval, as over seeds.
+In each round both sides took a turn, so each round has a ratio of its own, which what slows a round down as a whole
+does not blur. What is told is their median, and only where the rounds support it: its 95 % interval must stay within
+±20 % of it and on one side of 1. The interval goes from one of the rounds to another, those between which the median
+lies however the ratios are distributed (order statistics); it takes `RANKED` rounds. Of fewer it is the geometric mean
+with Student's interval, as over seeds.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import binom
 
-from catclip.compare.over_seeds import CONFIDENCE, ratio_of
+from catclip.compare.over_seeds import CONFIDENCE, Ratio, ratio_of
 
 WIDEST = 0.2  # of the ratio, to either side
+ALIKE = 0.05  # of 1, to either side: what lies within is called equal
 SUPPORTED, EQUAL, UNCLEAR, FEW = "supported", "equal", "unclear", "too few rounds"
-RESAMPLED = 6  # rounds, at least: the fewest that are all on one side of 1 by chance less than 5 % of the time
-_RESAMPLES = 2000
+RANKED = 6  # rounds, at least: the fewest that all lie on one side of their median less than 5 % of the time
 
 
 def ratio_figures(name: str, above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
@@ -33,34 +34,27 @@ def ratio_figures(name: str, above: Sequence[float], below: Sequence[float]) -> 
     """
     if len(above) < 2:
         return {f"{name}.verdict": FEW}
-    low, high = interval(above, below)
-    ratio = float(np.median(above) / np.median(below))
+    ratio, low, high = over_rounds(above, below)
+    assert low is not None
+    assert high is not None
     verdict = SUPPORTED
-    if low < (1 - WIDEST) * ratio or high > (1 + WIDEST) * ratio:
-        verdict = UNCLEAR
-    elif low <= 1 <= high:
+    if 1 - ALIKE <= low <= 1 <= high <= 1 + ALIKE:
         verdict = EQUAL
+    elif low <= 1 <= high or low < (1 - WIDEST) * ratio or high > (1 + WIDEST) * ratio:
+        verdict = UNCLEAR
     figures: dict[str, Any] = {f"{name}.low": low, f"{name}.high": high, f"{name}.verdict": verdict}
     return {name: ratio, **figures} if verdict == SUPPORTED else figures
 
 
-def interval(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
-    """Return between which values the ratio lies, with 95 % confidence; of two rounds or more."""
+def over_rounds(above: Sequence[float], below: Sequence[float]) -> Ratio:
+    """Return the ratio, and between which values it lies with 95 % confidence; of two rounds or more."""
     assert len(above) == len(below) >= 2
-    if len(above) < RESAMPLED:
-        _, low, high = ratio_of(above, below)
-        assert low is not None
-        assert high is not None
-        return low, high
-    found = bootstrap(
-        (np.asarray(above), np.asarray(below)), _ratio, paired=True, vectorized=True, n_resamples=_RESAMPLES,
-        confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray, axis: int) -> np.ndarray:
-    return np.median(above, axis=axis) / np.median(below, axis=axis)
+    if len(above) < RANKED:
+        return ratio_of(above, below)
+    ratios = np.sort(np.asarray(above) / np.asarray(below))
+    # That at most so many lie on one side of what they scatter around is less likely than half of the 5 %.
+    left_out = int(binom.ppf((1 - CONFIDENCE) / 2, len(ratios), 0.5)) - 1
+    return Ratio(float(np.median(ratios)), float(ratios[left_out]), float(ratios[-1 - left_out]))
 
 
 def median_figures(name: str, values: Sequence[float]) -> dict[str, float]:

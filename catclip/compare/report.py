@@ -140,9 +140,17 @@ def _plot_costs(axes: Axes, results: dict[str, Any], names: list[str]) -> None:
         ratios = [results[f"{name}.{key}"] / results[f"{names[0]}.{key}"] for _, key in costs]
         places = [row + (index - (len(names) - 1) / 2) * height for row in range(len(costs))]
         bars = axes.barh(places, ratios, height * 0.92, color=colour, label=name)
-        axes.bar_label(bars, [f"{ratio:.2f}×" for ratio in ratios], padding=3, fontsize=9)
+        axes.bar_label(bars, [_told(results, key, index) for _, key in costs], padding=3, fontsize=9)
     axes.set(title=f"Cost, {names[0]} = 1", yticks=range(len(costs)), yticklabels=[label for label, _ in costs])
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.tick_params(left=False, bottom=False, labelbottom=False)
     axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def _told(results: dict[str, Any], key: str, index: int) -> str:
+    """What a bar says: the ratio where it may be printed, else the figure."""
+    if index == 1 and (ratio := results.get(f"ratio.{key}")):
+        return f"{ratio:.2f}×"
+    show = next(show for _, name, show in ROWS if name == key)
+    return show(results[f"{results['objectives'][index]}.{key}"])

@@ -113,7 +113,8 @@ def _add_to_accuracy(
 
     Adds `<name>.<budget>_to_<figure>`, the mean over seeds; `reached.<figure>`, the share of the seeds in which the
     first gets there; and where it does in all, `ratio.<budget>_to_<figure>`, the second's divided by the first's.
-    Where a baseline was best before any training there is nothing to reach: then `untrained.<figure>`. Where one is
+    Where a baseline was best before any training there is nothing to reach: then `untrained.<figure>`, the share of
+    the seeds in which it was. Where one is
     there before its first evaluation after the start, when is not known: then `too_coarse.<figure>`, and what
     `_at_least` says.
     """
@@ -129,8 +130,9 @@ def _add_to_accuracy(
     results[f"reached.{figure}"] = statistics.fmean(each is not None for each in spent[first])
     if any(each is None for name in spent for each in spent[name]):
         return
-    if any(each is not None and each[1] == 0 for each in spent[second]):
-        results[f"untrained.{figure}"] = True
+    untrained = [each is not None and each[1] == 0 for each in spent[second]]
+    if any(untrained):
+        results[f"untrained.{figure}"] = statistics.fmean(untrained)
         return
     if any(_is_guess(run, figure, each) for name in spent for run, each in zip(runs[name], spent[name], strict=True)):
         results[f"too_coarse.{figure}"] = True

@@ -1,8 +1,10 @@
 """What a step of each objective takes when one thing about it changes: text length, labels, resolution and so on.
 
-Each variant is measured in processes of its own, for its memory to be its own, and takes turns with the others.
+Each variant is measured in processes of its own, for its memory to be its own. All take turns, those of all objectives,
+and every other round goes backwards: what the machine does as time passes hits all alike.
 """
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,14 +18,19 @@ from catclip.compare.step import MEMORY_STEPS, in_fresh_process, resident_bytes,
 from catclip.config import MeasureConfig, PretrainConfig
 from catclip.data.loader import Batch, Loader
 from catclip.errors import UserError
+from catclip.models.backbone import build_backbone
 from catclip.models.heads import LabelHead
+from catclip.models.text import text_settings
 from catclip.objectives.base import Objective
 from catclip.objectives.categorical import Categorical
 from catclip.objectives.label_frequency import LabelFrequency
 from catclip.train.compiling import wants_compile
 from catclip.train.memory import memory_bytes
+from catclip.train.precision import multiplies_bf16, pick_precision
 from catclip.train.run import synchronize
 from catclip.train.trainer import Trainer
+
+PREFETCH = 2  # batches that each worker of the loader makes ahead, torch's default
 
 
 @dataclass(frozen=True)
@@ -71,28 +78,29 @@ def sensitivity_figures(
         `.note`, why a variant could not be measured.
     """
     rounds = measure.sensitivity.rounds
+    made = {name: list(variants(config, measure, device)) for name, config in configs.items()}
+    trials: dict[str, list[Trial]] = {f"{name}{each.name}": [] for name in made for each in made[name]}
+    turns = [(f"{name}{each.name}", each) for name in made for each in made[name]]
+    notes: dict[str, Any] = {}
+    for turn in range(rounds):
+        for key, variant in turns[::-1] if turn % 2 else turns:
+            if f"sensitivity.{key}.note" in notes:
+                continue
+            try:
+                trials[key].append(in_fresh_process(_try, variant, device, measure.steps))
+            except UserError as error:  # a backbone that drops no patches, torch.compile without a compiler
+                notes[f"sensitivity.{key}.note"] = str(error)
     figures: dict[str, Any] = {"sensitivity.rounds": rounds}
-    for name, config in configs.items():
-        made = list(variants(config, measure, device))
-        found: list[list[Trial]] = [[] for _ in made]
-        for _ in range(rounds):
-            for variant, trials in zip(made, found, strict=True):
-                note = f"sensitivity.{name}{variant.name}.note"
-                if note in figures:
-                    continue
-                try:
-                    trials.append(in_fresh_process(_try, variant, device, measure.steps))
-                except UserError as error:  # a backbone that drops no patches, torch.compile without a compiler
-                    figures[note] = str(error)
-        for variant, trials in zip(made, found, strict=True):
-            base = found[_base(made, variant)]
-            figures |= _figures(f"sensitivity.{name}{variant.name}", trials, base)
-    return figures
+    for name, each in made.items():
+        for variant in each:
+            base = trials[f"{name}{_base(each, variant).name}"]
+            figures |= _figures(f"sensitivity.{name}{variant.name}", trials[f"{name}{variant.name}"], base)
+    return figures | notes
 
 
-def _base(made: list[Variant], variant: Variant) -> int:
-    """Which of the variants is as configured; of those that the loader feeds, that with as many workers."""
-    return next(i for i, each in enumerate(made) if each.fed == variant.fed and each.config == made[0].config)
+def _base(made: list[Variant], variant: Variant) -> Variant:
+    """That of the variants which is as configured; of those that the loader feeds, that with as many workers."""
+    return next(each for each in made if each.fed == variant.fed and each.config == made[0].config)
 
 
 def _figures(key: str, trials: list[Trial], base: list[Trial]) -> dict[str, Any]:
@@ -111,13 +119,14 @@ def _figures(key: str, trials: list[Trial], base: list[Trial]) -> dict[str, Any]
 
 def variants(config: PretrainConfig, measure: MeasureConfig, device: torch.device) -> Iterator[Variant]:
     """The configuration itself, and what differs from it in one of the things that concern its objective."""
-    wanted, shape, run = measure.sensitivity, config.backbone, config.run
-    run = replace(run, micro_batch=None)
+    wanted, shape = measure.sensitivity, config.backbone
+    run = replace(config.run, micro_batch=None, precision=pick_precision(config.run.precision, device))
     own = config = replace(config, run=run)
     yield Variant(own)
     changed: list[tuple[str, Any, PretrainConfig]] = []
     for length in wanted.text_length:
-        if (objective := with_text_length(config.objective, length)) is not None:
+        objective = with_text_length(config.objective, length)
+        if objective is not None and length != text_length(config.objective):
             changed.append(("text_length", length, replace(config, objective=objective)))
     for side in wanted.resolution if wanted.resolution is not None else _resolutions(config):
         changed.append(("resolution", side, replace(config, backbone=replace(shape, image_size=side))))
@@ -138,9 +147,10 @@ def variants(config: PretrainConfig, measure: MeasureConfig, device: torch.devic
 
 
 def _resolutions(config: PretrainConfig) -> list[int]:
-    """Half the side, and one and a half times, in whole patches of 16 pixels, or of 8 where pictures are small."""
-    side = config.backbone.image_size
-    step = 16 if side >= 128 else 8
+    """Half the side, and one and a half times, in whole patches; without patches, in steps of 16 or 8 pixels."""
+    shape, side = config.backbone, config.backbone.image_size
+    built = build_backbone(shape.name, side, shape.options, seed=0)  # what its patches are, the model itself knows
+    step = built.patch or (16 if side >= 128 else 8)
     return [max(step, round(factor * side / step) * step) for factor in (0.5, 1.5)]
 
 
@@ -153,6 +163,15 @@ def with_text_length(options: Mapping[str, Any], length: int) -> dict[str, Any] 
     return None
 
 
+def text_length(options: Mapping[str, Any]) -> int | None:
+    """Tokens of an objective's texts, or None where it has no text."""
+    if with_text_length(options, 1) is None:
+        return None
+    text: Any = options.get("contrastive", options)
+    settings, *_ = text_settings(text.get("text") or "ViT-B-16", context_length=text.get("text_length"))
+    return settings["context_length"]
+
+
 def with_labels(options: Mapping[str, Any]) -> bool:
     """Whether an objective has a vocabulary of labels."""
     return "vocabulary" in options
@@ -163,12 +182,16 @@ def with_labels(options: Mapping[str, Any]) -> bool:
 
 def _try(variant: Variant, device: torch.device, steps: int) -> Trial:
     config = variant.config
+    if config.run.precision == "bf16" and not multiplies_bf16(device):
+        raise UserError("This CPU has no instructions for bf16: a step takes about a hundred times as long.")
     objective, batches = training_batches(config)
     if variant.labels is not None:
         set_labels(objective, variant.labels)
-    count = MEMORY_STEPS - 1 + steps
-    loader = Loader(batches, 0, count if variant.fed else 1, workers=config.data.workers if variant.fed else 0,
-                    max_bad=1.0, pin=device.type == "cuda")  # fmt: skip
+    workers = config.data.workers if variant.fed else 0
+    # What the workers have made before the first step is no measure of how fast they are.
+    ahead, timed = MEMORY_STEPS - 1 + PREFETCH * workers, max(steps, PREFETCH * workers)
+    loader = Loader(batches, 0, ahead + timed if variant.fed else 1, workers=workers, max_bad=1.0,
+                    pin=device.type == "cuda")  # fmt: skip
     made = iter(loader)
     first = next(made)
     if variant.labels is not None:
@@ -183,14 +206,16 @@ def _try(variant: Variant, device: torch.device, steps: int) -> Trial:
     trainer.step(first)
     following: Callable[[], Batch] = (lambda: next(made)) if variant.fed else (lambda: first)
     seconds = []
-    for _ in range(count - 1):
+    for _ in range(ahead - 1 + timed):
         start = time.perf_counter()
         trainer.step(following())
         synchronize(device)
         seconds.append(time.perf_counter() - start)
     peak = memory_bytes(device)
-    timed = sorted(seconds[MEMORY_STEPS - 2 :])
-    return Trial(timed[len(timed) // 2], peak if device.type == "cuda" else peak - before)
+    taken = seconds[ahead - 1 :]
+    # Workers deliver in bursts: of those that are waited for, some steps wait for all.
+    typical = statistics.fmean(taken) if workers else statistics.median(taken)
+    return Trial(typical, peak if device.type == "cuda" else peak - before)
 
 
 def set_labels(objective: Objective, labels: int) -> None:

@@ -25,6 +25,13 @@ FORWARD = ("image_tower", "text_tower", "head")
 STAGES = ("to_device", *FORWARD, "loss", "backward", "optimizer", "average")
 Read = Callable[[], float]
 
+# Operators that touch single elements of an argument: as many as they return, or as another argument puts there.
+_PICKED = {"aten::embedding": "weight", "aten::index": "self", "aten::index_select": "self", "aten::gather": "self"}
+_PUT = {
+    "aten::index_put_": "values", "aten::_index_put_impl_": "values", "aten::index_add_": "source",
+    "aten::scatter_add_": "src",
+}  # fmt: skip
+
 
 class Stages:
     """What each stage has added to a reading.
@@ -141,6 +148,8 @@ def staged_bytes(trainer: Trainer, batch: Batch) -> dict[str, float]:
 class ByteCounter(TorchDispatchMode):
     """Counts the bytes of tensors that torch's operators read and write; views move nothing.
 
+    Of a table from which rows are picked these alone are read.
+
     Attributes:
         total: bytes.
     """
@@ -154,13 +163,22 @@ class ByteCounter(TorchDispatchMode):
         result = func(*args, **kwargs)
         if not func.is_view and not func._schema.name.startswith(("aten::empty", "aten::new_empty")):
             given = dict(zip((each.name for each in func._schema.arguments), args, strict=False)) | kwargs
-            for argument in func._schema.arguments:
-                size = _bytes(given.get(argument.name))
-                written = argument.alias_info is not None and argument.alias_info.is_write
-                self.total += size * (2 if written else 1)
-            if not any(each.alias_info for each in func._schema.returns):  # what is changed in place is counted above
-                self.total += _bytes(result)
+            self.total += self._moved(func._schema, given, _bytes(result))
         return result
+
+    @staticmethod
+    def _moved(schema: Any, given: dict[str, Any], returned: int) -> int:
+        total = 0
+        for argument in schema.arguments:
+            size = _bytes(given.get(argument.name))
+            if _PICKED.get(schema.name) == argument.name:
+                size = min(size, returned)
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if written and schema.name in _PUT:
+                size = min(size, _bytes(given.get(_PUT[schema.name])))
+            total += size * (2 if written else 1)
+        in_place = any(each.alias_info for each in schema.returns)  # what is changed so is counted above
+        return total if in_place else total + returned
 
 
 def _bytes(values: Any) -> int:

@@ -54,8 +54,11 @@ def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
     before = resident_bytes() - weights
     optim = replace(config.optim, warmup=0, cooldown=0)
-    compiled = wants_compile(config.run.compile, device)
-    trainer = Trainer(objective, optim, MEMORY_STEPS, device, config.run.precision, compiled)
+    run = config.run
+    trainer = Trainer(
+        objective, optim, MEMORY_STEPS, device, run.precision, wants_compile(run.compile, device), run.seed,
+        tf32=run.tf32, micro_batch=run.micro_batch,
+    )  # fmt: skip
     for batch in batches:
         trainer.step(batch)
     peak = memory_bytes(device)

@@ -22,7 +22,7 @@ def sentences(results: dict[str, Any]) -> list[str]:
 
 
 def _step(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
-    time, operations = _step_ratio(results, "milliseconds", first, second), results.get("ratio.flops_per_image")
+    time, operations = (_step_ratio(results, figure, first, second) for figure in ("milliseconds", "flops"))
     if time is not None:
         yield _than(f"A step of {second} takes", time, "as long as one of", first)
         if operations is not None and time > operations > 1:
@@ -42,9 +42,10 @@ def _step(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
 def _step_ratio(results: dict[str, Any], figure: str, first: str, second: str) -> float | None:
     """By the steps' own section where there is one, else as training had it."""
     measured = f"step.ratio.{second}_to_{first}.{figure}"
-    if f"{measured}.low" in results:
+    if measured in results or f"{measured}.verdict" in results:
         return results.get(measured)
-    return results.get({"milliseconds": "ratio.step_milliseconds"}.get(figure, f"ratio.{figure}"))
+    trained = {"milliseconds": "step_milliseconds", "flops": "flops_per_image"}
+    return results.get(f"ratio.{trained.get(figure, figure)}")
 
 
 def _than(start: str, ratio: float, what: str, first: str) -> str:
@@ -54,7 +55,9 @@ def _than(start: str, ratio: float, what: str, first: str) -> str:
 def _batches(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
     if "batch.memory_bytes" not in results:
         return
-    largest = [results[f"batch.{name}.largest"] for name in (first, second)]
+    largest = [f"{results[f'batch.{name}.largest']:,} pictures" for name in (first, second)]
+    slow = [results.get(f"batch.{name}.limited_by") == "seconds" for name in (first, second)]
+    largest = [f"{each} (larger ones take too long)" if s else each for each, s in zip(largest, slow, strict=True)]
     there = f"batch.ratio.{second}_to_{first}.images_per_second"
     ratio, verdict = results.get(there), results.get(f"{there}.verdict")
     if ratio is not None:
@@ -63,8 +66,8 @@ def _batches(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
     else:
         speed = "there no difference in speed was found" if verdict == EQUAL else "how fast each is there is not clear"
     yield (
-        f"In {results['batch.memory_bytes'] / 2**30:.2f} GiB the largest batch of {first} has {largest[0]:,} pictures, "
-        f"that of {second} {largest[1]:,}; {speed}."
+        f"In {results['batch.memory_bytes'] / 2**30:.2f} GiB the largest batch of {first} has {largest[0]}, "
+        f"that of {second} {largest[1]}; {speed}."
     )
 
 
@@ -90,8 +93,12 @@ def _reached(results: dict[str, Any], figure: str, title: str, first: str, secon
     if figure == "map" and not same_labels(results, results, (f"{first}.", f"{second}.")):
         text += " Their labels are not the same: neither is better for it."
     share = results.get(f"reached.{figure}")
-    if results.get(f"untrained.{figure}"):
-        text += f" {second.capitalize()} was best before it was trained: there is nothing to reach, and no ratio."
+    if best_untrained := results.get(f"untrained.{figure}"):
+        seeds = len(results["seeds"])
+        often = "" if best_untrained == 1 else f"in {round(best_untrained * seeds)} of {seeds} seeds "
+        text += (
+            f" {second.capitalize()} was {often}best before it was trained: there is nothing to reach, and no ratio."
+        )
     if results.get(f"too_coarse.{figure}"):
         text += _too_coarse(results, figure, first, second)
     if share is not None and share < 1:

@@ -22,6 +22,7 @@ from catclip.files import write_atomically
 from catclip.train.checkpoint import list_checkpoints
 from catclip.train.flops import flops_per_image
 from catclip.train.folder import RunFolder
+from catclip.train.memory import memory_errors
 from catclip.verbs.compare_runs import compare_runs
 from catclip.verbs.compare_sections import check_sections, measure_sections
 from catclip.verbs.training import check, pick_device, train
@@ -184,11 +185,22 @@ def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, flo
     for name, config in configs.items():
         device = pick_device(config.run.device)
         objective, (first,) = first_batches(config, 1)
-        costs[name] = {
-            "flops_per_image": flops_per_image(objective, first),
-            "peak_memory_bytes": peak_memory_bytes(config, device),
-        }
+        with memory_errors(config, device):
+            costs[name] = {
+                "flops_per_image": flops_per_image(objective, first),
+                "peak_memory_bytes": peak_memory_bytes(config, device),
+            }
     return costs
+
+
+def _environments(out: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """Of each section, where it was measured: they may have been at other times, by other commits."""
+    files = {name: out / f"compare.{name}.json" for name in results["sections"]}
+    found = {name: json.loads(file.read_text())["environment"] for name, file in files.items() if file.exists()}
+    trained = sorted(out.glob("**/environment.json"))
+    if "learning" in results["sections"] and trained:
+        found["learning"] = json.loads(trained[0].read_text())
+    return {"environments": found}
 
 
 def _write(out: Path, results: dict[str, Any]) -> None:
@@ -198,6 +210,6 @@ def _write(out: Path, results: dict[str, Any]) -> None:
     figures = drawn(results)
     write_pngs(figures, out)
     write_page(results, around, figures, out / "compare.html")
-    text = json.dumps(results | {"environment": around}, indent=1)
+    text = json.dumps(results | {"environment": around} | _environments(out, results), indent=1)
     write_atomically(out / "compare.json", text)
     write_atomically(out / "summary.json", text)

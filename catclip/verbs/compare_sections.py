@@ -1,8 +1,9 @@
 """The sections of `catclip compare` that train nothing to its end: step, batch, scaling, sensitivity."""
 
+import gc
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from catclip.environment import environment
 from catclip.errors import UserError, check_choice
 from catclip.files import write_atomically
 from catclip.train.memory import memory_errors
-from catclip.train.precision import PRECISIONS
+from catclip.train.precision import PRECISIONS, pick_precision
 from catclip.verbs.training import pick_device
 
 Section = Callable[[Mapping[str, PretrainConfig], torch.device, MeasureConfig], dict[str, Any]]
@@ -87,6 +88,8 @@ def measure_sections(
         "step": _step, "batch": batch_figures, "scaling": scaling_figures, "sensitivity": sensitivity_figures,
     }  # fmt: skip
     device = pick_device(config.run.device)
+    precision = pick_precision(config.run.precision, device)
+    configs = {name: replace(each, run=replace(each.run, precision=precision)) for name, each in configs.items()}
     results: dict[str, Any] = {}
     for name in config.compare.sections:
         if name not in sections:
@@ -100,10 +103,18 @@ def measure_sections(
             first = next(iter(configs.values()))
             with console.status(f"measuring: {name}"), memory_errors(first, device):
                 stored = {"settings": made_with, "figures": sections[name](configs, device, config.compare)}
+            _release(device)
             out.mkdir(parents=True, exist_ok=True)
             write_atomically(file, json.dumps(stored | {"environment": environment()}, indent=1))
         results |= stored["figures"]
     return results
+
+
+def _release(device: torch.device) -> None:
+    """Give back what a section held: others measure how much of the device's memory is free."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _step(configs: Mapping[str, PretrainConfig], device: torch.device, measure: MeasureConfig) -> dict[str, Any]:
@@ -131,6 +142,9 @@ def _concerning(section: str, settings: dict[str, Any]) -> dict[str, Any]:
 def _settings(config: CompareConfig) -> dict[str, Any]:
     """What the figures depend on, as JSON has it."""
     measure = {key: value for key, value in asdict(config.compare).items() if key not in ("sections", "seeds")}
-    run = {key: getattr(config.run, key) for key in ("batch", "precision", "tf32", "micro_batch", "compile", "device")}
+    run = {key: getattr(config.run, key) for key in ("batch", "tf32", "micro_batch", "compile")}
+    device = pick_device(config.run.device)
+    run["precision"] = pick_precision(config.run.precision, device)
+    run["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     groups = {key: asdict(getattr(config, key)) for key in ("data", "backbone", "optim")}
     return json.loads(json.dumps({**groups, "objectives": config.objectives, "run": run, "compare": measure}))

@@ -6,8 +6,17 @@ import pytest
 import torch
 
 from catclip.compare import sensitivity
-from catclip.compare.sensitivity import Trial, relabelled, sensitivity_figures, set_labels, variants, with_text_length
-from catclip.config import MeasureConfig, SensitivityConfig
+from catclip.compare.sensitivity import (
+    Trial,
+    _resolutions,
+    relabelled,
+    sensitivity_figures,
+    set_labels,
+    text_length,
+    variants,
+    with_text_length,
+)
+from catclip.config import BackboneConfig, MeasureConfig, SensitivityConfig
 from catclip.errors import UserError
 from tests import tiny
 
@@ -32,7 +41,7 @@ def test_each_variant_differs_in_one_thing(glyphs, name):
     assert found >= {".resolution=16", ".resolution=48", ".patch_dropout=0.5", ".precision=bf16", ".compile=true"}
     assert ".precision=fp32" not in found  # as configured
     assert (".text_length=8" in found) == (name == "contrastive")
-    assert ".text_length=16" not in found
+    assert ".text_length=16" not in found  # as configured
     assert (".vocabulary=1000" in found) == (name == "categorical")
 
 
@@ -48,6 +57,47 @@ def test_texts_of_a_hybrid_are_its_contrastive_parts():
         "vocabulary": None,
     }
     assert with_text_length({"vocabulary": None}, 8) is None
+
+
+@pytest.mark.parametrize(("name", "side", "wanted"), [
+    ("vit_base_patch32_224", 224, [128, 320]), ("vit_base_patch16_224", 224, [112, 336]), ("resnet18", 32, [16, 48]),
+])  # fmt: skip
+def test_sides_are_whole_patches(glyphs, name, side, wanted):
+    config = tiny.config("contrastive", glyphs)
+    config.backbone = BackboneConfig(name, side)
+    assert _resolutions(config) == wanted
+
+
+def test_the_length_of_texts_as_configured(glyphs):
+    config = tiny.config("contrastive", glyphs)
+    config.objective |= {"text_length": None}  # as open_clip has it: 77
+    assert text_length(config.objective) == 77
+    measure = SensitivityConfig(text_length=[77, 16])
+    names = [each.name for each in variants(config, MeasureConfig(sensitivity=measure), CPU)]
+    assert ".text_length=16" in names
+    assert ".text_length=77" not in names
+    assert text_length({"contrastive": {"text_length": 12}}) == 12
+    assert text_length(tiny.objective_config("categorical", glyphs)) is None
+
+
+def test_all_take_turns_back_and_forth(glyphs, monkeypatch):
+    order = []
+
+    def measured(_, variant, device, steps):
+        order.append((variant.config.objective["_target_"], variant.name))
+        return Trial(1.0, 100)
+
+    monkeypatch.setattr(sensitivity, "in_fresh_process", measured)
+    sensitivity_figures({name: tiny.config(name, glyphs) for name in tiny.OBJECTIVES}, CPU, MEASURE)
+    once = len(order) // 2
+    assert order[once:] == order[:once][::-1]
+
+
+def test_emulated_bf16_is_not_measured(glyphs, monkeypatch):
+    monkeypatch.setattr(sensitivity, "multiplies_bf16", lambda _: False)
+    config = tiny.config("categorical", glyphs, precision="bf16")
+    with pytest.raises(UserError, match="no instructions for bf16"):
+        sensitivity._try(sensitivity.Variant(config), CPU, 1)
 
 
 def test_more_labels_train(glyphs):

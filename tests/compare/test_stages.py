@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from catclip.compare.stages import STAGES, ByteCounter, staged_bytes, staged_operations, staged_step
 from catclip.train.flops import StepFlops
@@ -75,6 +76,17 @@ def test_bytes_are_counted_by_hand():
         assert counter.total == 4 * 82
         x.add_(1)  # read and written
         assert counter.total == 4 * (82 + 80)
+
+
+@pytest.mark.parametrize("pick", [lambda table, ids: F.embedding(ids, table), lambda table, ids: table[ids]])
+def test_of_a_table_the_rows_picked_are_read(pick):
+    table, ids = torch.ones(1000, 4), torch.tensor([3, 5])
+    with ByteCounter() as counter:
+        pick(table, ids)
+        assert counter.total == 2 * 4 * 8 + 2 * 8  # two rows read and written, two indices read
+    with ByteCounter() as counter:
+        table[ids] = torch.ones(2, 4)
+        assert 3 * 4 * 8 <= counter.total < 4 * 100  # of the table two rows, of the values all
 
 
 def test_bytes_by_stage(glyphs):

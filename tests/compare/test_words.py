@@ -30,7 +30,7 @@ def test_without_a_supported_ratio_none_is_told():
 
 
 def test_the_steps_section_overrules_what_training_had():
-    text = said(ratio__step_milliseconds=1.6, **{"step.ratio.b_to_a.milliseconds.low": 0.9})
+    text = said(ratio__step_milliseconds=1.6, **{"step.ratio.b_to_a.milliseconds.verdict": "unclear"})
     assert "1.60×" not in text
 
 
@@ -58,7 +58,9 @@ def test_seeds_that_never_get_there_are_counted():
 
 
 def test_a_baseline_that_training_made_no_better_is_no_goal():
-    assert "B was best before it was trained: there is nothing to reach" in said(untrained__probe_accuracy=True)
+    assert "B was best before it was trained: there is nothing to reach" in said(untrained__probe_accuracy=1.0)
+    several = said(untrained__probe_accuracy=1 / 3, seeds=[0, 1, 2])
+    assert "B was in 1 of 3 seeds best before it was trained" in several
     assert "best before" not in said()
 
 
@@ -80,7 +82,21 @@ def test_a_crossing_before_the_first_evaluation_has_no_ratio(coarse):
 def test_the_largest_batches(figures, expected):
     more = {f"batch.ratio.b_to_a.images_per_second{key}": value for key, value in figures.items()}
     text = said(**more, **{"batch.memory_bytes": 2**31, "batch.a.largest": 2000, "batch.b.largest": 1000})
-    assert f"In 2.00 GiB the largest batch of a has 2,000 pictures, that of b 1,000; {expected}" in text
+    assert f"In 2.00 GiB the largest batch of a has 2,000 pictures, that of b 1,000 pictures; {expected}" in text
+
+
+def test_a_largest_batch_that_memory_did_not_limit():
+    more = {"batch.memory_bytes": 2**31, "batch.a.largest": 2000, "batch.b.largest": 1000}
+    text = said(**more, **{"batch.a.limited_by": "seconds", "batch.b.limited_by": "memory and seconds"})
+    assert "of a has 2,000 pictures (larger ones take too long), that of b 1,000 pictures;" in text
+
+
+def test_steps_alone_say_why_too():
+    """Of nothing but the section on steps, as on a GPU."""
+    figures = {"objectives": ["a", "b"], "step.ratio.b_to_a.milliseconds": 2.0, "step.ratio.b_to_a.flops": 1.5}
+    text = " ".join(sentences(figures | {"step.ratio.b_to_a.milliseconds.verdict": "supported"}))
+    assert "A step of b takes 2.00× as long as one of a." in text
+    assert "in operations the two differ by 1.50×, which leaves 1.33×" in text
 
 
 def test_one_seed_is_owned_up_to():

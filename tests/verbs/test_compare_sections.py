@@ -52,6 +52,7 @@ def test_a_step_in_parts_beside_others(glyphs, tmp_path, memory, monkeypatch):
     assert "step.ratio.timm_to_categorical.milliseconds.verdict" in results
     written = json.loads((out / "compare.json").read_text())
     assert written.pop("environment")["versions"]["torch"]
+    assert written.pop("environments")["step"]["commit"]
     assert written == json.loads(json.dumps(results, allow_nan=False))
     said = console.file.getvalue()
     assert "timm, dense targets ÷ categorical" in said
