@@ -1,6 +1,6 @@
 """torch.compile, and the count of how often it had to compile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch._dynamo import lookup_backend, maybe_mark_dynamic
 from torch._dynamo.exc import TorchDynamoException
 
 from catclip.errors import UserError, check_choice
+from catclip.objectives.base import Objective
 
 # Graphs of one function, above which torch compiles no more. It counts those of all models whose class they share, and
 # each side of multi-scale batches has its own.
@@ -95,6 +96,13 @@ class Compiler:
 
 def compile_objective(objective: nn.Module, compiler: Compiler) -> None:
     """Compile the parts of an objective that are more than one layer: its backbone, a text tower."""
+    for part in dict.fromkeys(_parts(objective)):  # each once, also where two of them share it
+        compiler.add(part)
+
+
+def _parts(objective: nn.Module) -> Iterator[nn.Module]:
     for child in objective.children():
-        if any(True for _ in child.children()):
-            compiler.add(child)
+        if isinstance(child, Objective):  # its own forward is not called, but its parts' are
+            yield from _parts(child)
+        elif any(True for _ in child.children()):
+            yield child

@@ -8,6 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 from catclip.errors import UserError
 from catclip.models.backbone import Backbone, build_backbone
 from catclip.train.compiling import Compiler, compile_objective, wants_compile
+from tests import tiny
 from tests.tiny import OPTIONS, assert_same
 
 
@@ -141,6 +142,16 @@ def test_backbone_and_text_tower_are_compiled_and_single_layers_are_not():
     objective.head = nn.Linear(3, 3)
     compile_objective(objective, Compiler("eager"))
     assert ["forward" in vars(child) for child in objective.children()] == [True, True, False]
+
+
+def test_both_towers_of_an_objective_of_objectives_are_compiled(glyphs):
+    config = tiny.config("hybrid", glyphs)
+    objective, compiler = tiny.build(config), Compiler("eager")
+    (batch,) = tiny.batches(config, objective, 1)
+    compile_objective(objective.train(), compiler)
+    objective(batch)["loss"].backward()
+    assert "forward" in vars(objective.contrastive.text)
+    assert (compiler.graphs, compiler.recompilations) == (2, 0)
 
 
 @pytest.mark.parametrize(("setting", "wanted"), [("auto", False), (True, True), ("true", True), (False, False)])
