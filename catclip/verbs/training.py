@@ -43,7 +43,7 @@ from catclip.verbs.retrieval_evaluator import Retrieval
 
 def check(config: PretrainConfig) -> None:
     """Raise `UserError` for settings that no run can have, before its folder is made with them."""
-    run, optim, track = config.run, config.optim, config.track
+    run, optim, track, decay = config.run, config.optim, config.track, config.optim.layer_decay
     check_choice("run.precision", run.precision, SETTINGS)
     check_choice("run.sharding", run.sharding, ["ddp", "fsdp"])
     check_choice("optim.schedule", optim.schedule, ["cosine", "linear", "constant"])
@@ -59,7 +59,7 @@ def check(config: PretrainConfig) -> None:
         ("optim.min_lr", optim.min_lr, 0 <= optim.min_lr <= optim.lr, f"at least 0 and at most optim.lr={optim.lr}"),
         ("optim.weight_decay", optim.weight_decay, optim.weight_decay >= 0, "at least 0"),
         ("optim.betas", optim.betas, len(optim.betas) == 2 and all(0 <= b < 1 for b in optim.betas), "two below 1"),
-        ("optim.layer_decay", optim.layer_decay, 0 < (optim.layer_decay or 1) <= 1, "above 0 and at most 1, or null"),
+        ("optim.layer_decay", decay, decay is None or 0 < decay <= 1, "above 0 and at most 1, or null"),
         ("optim.clip", optim.clip, optim.clip is None or optim.clip > 0, "above 0, or null"),
         ("optim.ema", optim.ema, optim.ema is None or 0 < optim.ema <= 1, "above 0 and at most 1, or null"),
     ]

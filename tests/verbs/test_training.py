@@ -27,6 +27,7 @@ def test_device():
         ("run", {"sharding": "zero"}, "run.sharding=zero is not one of ddp, fsdp"),
         ("run", {"micro_batch": 0}, "run.micro_batch=0 must be at least 1, or null"),
         ("optim", {"layer_decay": 1.5}, "optim.layer_decay=1.5 must be above 0 and at most 1, or null"),
+        ("optim", {"layer_decay": 0.0}, "optim.layer_decay=0.0 must be above 0 and at most 1, or null"),
         ("optim", {"warmup": "soon"}, "optim.warmup=soon is no duration: give a number of steps, or"),
         ("run", {"checkpoint_every": 0}, "run.checkpoint_every=0 must be above 0"),
         ("run", {"compile": "always"}, "run.compile=always is not one of auto, true, false"),
