@@ -28,13 +28,14 @@ class MultilabelProbeResult:
 
 
 def fit_multilabel_probe(
-    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
+    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], device: torch.device | str = "cpu"
 ) -> MultilabelProbeResult:
     """Logistic regressions, one a class; their common strength is chosen on a held-back fifth of the training set.
 
     Args:
         train: features float [N, D] and which classes they show, bool [N, C].
         test: the same of the test pictures, seen once.
+        device: where it is computed.
 
     Raises:
         UserError: fewer than two training pictures, none of the test pictures (or of those held back) shows a class,
@@ -42,8 +43,8 @@ def fit_multilabel_probe(
     """
     check_finite(train[0], test[0])
     scaler = StandardScaler().fit(train[0])
-    x, test_x = (torch.from_numpy(scaler.transform(features)).double() for features in (train[0], test[0]))
-    y = torch.from_numpy(train[1]).double()
+    x, test_x = (torch.from_numpy(scaler.transform(features)).double().to(device) for features in (train[0], test[0]))
+    y = torch.from_numpy(train[1]).double().to(device)
     order = np.random.default_rng(0).permutation(len(x))
     held, rest = np.split(order, [math.ceil(0.2 * len(x))])
     if not len(rest) or not train[1][held].any() or not test[1].any():
@@ -82,8 +83,8 @@ def fit_heads(
     Returns:
         Weights float64 [D, C] and biases float64 [C].
     """
-    weight = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype) if start is None else start[0].clone()
-    bias = torch.zeros(y.shape[1], dtype=x.dtype) if start is None else start[1].clone()
+    weight = x.new_zeros(x.shape[1], y.shape[1]) if start is None else start[0].clone()
+    bias = x.new_zeros(y.shape[1]) if start is None else start[1].clone()
     parameters = [weight.requires_grad_(), bias.requires_grad_()]
     optimiser = torch.optim.LBFGS(
         parameters, max_iter=1000, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
@@ -101,7 +102,7 @@ def fit_heads(
 
 
 def _logits(x: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
-    return (x @ head[0] + head[1]).numpy()
+    return (x @ head[0] + head[1]).cpu().numpy()
 
 
 def _mean_average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -120,4 +121,4 @@ def probe_multilabel(
     """
     size = objective.backbone.image_size
     train, test = (extract_features(objective.embed, images, size, device, workers) for images in data)
-    return fit_multilabel_probe((train, data.train.multi_hot()), (test, data.test.multi_hot()))
+    return fit_multilabel_probe((train, data.train.multi_hot()), (test, data.test.multi_hot()), device)

@@ -81,6 +81,12 @@ def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.n
     return ProbeResult(accuracy, validation[strength], strength, int(y.max()) + 1, len(y), len(test[1]))
 
 
+def check_classes(train: LabelledImages) -> None:
+    """Raise `UserError` where pictures show one class each, and it is the same for all."""
+    if not train.multilabel and len(train.classes) < 2:
+        raise UserError(f"{train.source} has one class only: nothing to tell apart.")
+
+
 def check_counts(train: LabelledImages) -> None:
     """Raise `UserError` unless there are two pictures of each class, one of which can be held back."""
     if few := [name for name, count in zip(train.classes, train.counts(), strict=True) if count < 2]:

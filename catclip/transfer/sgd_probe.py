@@ -12,7 +12,13 @@ from catclip.train.optim import learning_rate
 
 
 def sgd_scores(
-    train: np.ndarray, truth: np.ndarray, test: np.ndarray, multilabel: bool, config: SgdProbeConfig, seed: int
+    train: np.ndarray,
+    truth: np.ndarray,
+    test: np.ndarray,
+    multilabel: bool,
+    config: SgdProbeConfig,
+    seed: int,
+    device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """A linear layer from zero on standardised features: AdamW without decay, cosine schedule.
 
@@ -23,6 +29,7 @@ def sgd_scores(
         multilabel: a sigmoid a class; otherwise softmax.
         config: epochs, rates, batch.
         seed: of the order of the pictures.
+        device: where it is computed.
 
     Returns:
         Logits float32 [P, C].
@@ -32,8 +39,8 @@ def sgd_scores(
     """
     check_finite(train, test)
     scaler = StandardScaler().fit(train)
-    x, y = torch.from_numpy(scaler.transform(train)).float(), torch.from_numpy(truth).float()
-    layer = nn.Linear(x.shape[1], y.shape[1])
+    x, y = torch.from_numpy(scaler.transform(train)).to(device).float(), torch.from_numpy(truth).to(device)
+    layer = nn.Linear(x.shape[1], y.shape[1], device=device)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     optimizer = torch.optim.AdamW(layer.parameters(), weight_decay=0)
@@ -43,13 +50,13 @@ def sgd_scores(
     for epoch in range(config.epochs):
         for t, rows in enumerate(torch.randperm(len(x), generator=generator).split(config.batch)):
             optimizer.param_groups[0]["lr"] = learning_rate(epoch * batches + t, config.epochs * batches, rates)
-            logits = layer(x[rows])
+            logits, shown = layer(x[rows]), y[rows].float()
             if multilabel:
-                loss = F.binary_cross_entropy_with_logits(logits, y[rows], reduction="sum") / len(rows)
+                loss = F.binary_cross_entropy_with_logits(logits, shown, reduction="sum") / len(rows)
             else:
-                loss = F.cross_entropy(logits, y[rows])
+                loss = F.cross_entropy(logits, shown)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        return layer(torch.from_numpy(scaler.transform(test)).float()).numpy()
+        return layer(torch.from_numpy(scaler.transform(test)).to(device).float()).cpu().numpy()

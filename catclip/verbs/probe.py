@@ -1,28 +1,28 @@
 """`catclip probe`: how good are a run's frozen features?"""
 
-import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from catclip.config import LabelledConfig, ProbeConfig
-from catclip.data.labelled import Splits, open_splits
+from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.errors import UserError, check_choice
 from catclip.evaluate.zeroshot import Scores, figures
-from catclip.files import write_atomically, writing
 from catclip.train.folder import load_objective
 from catclip.transfer.features import FeatureCache
-from catclip.transfer.few_shot import few_shot
+from catclip.transfer.few_shot import Draw, few_shot
 from catclip.transfer.knn import knn_scores
 from catclip.transfer.multilabel_probe import fit_multilabel_probe
-from catclip.transfer.probe import check_counts, fit_probe
+from catclip.transfer.probe import check_classes, check_counts, fit_probe
 from catclip.transfer.sgd_probe import sgd_scores
 from catclip.verbs.limits import check_at_least, check_file
+from catclip.verbs.measured import check_replaces, write_measured
 from catclip.verbs.training import pick_device
 
 METHODS = ("lbfgs", "sgd", "knn", "few_shot")
@@ -36,19 +36,21 @@ def run(config: ProbeConfig) -> None:
     objective = load_objective(Path(config.model), config.weights, device)
     with console.status("reading labels"):
         splits = open_splits(config.data)
-        if config.method == "lbfgs" and not splits.train.multilabel:
-            check_counts(splits.train)
+    check_classes(splits.train)
+    if config.method == "lbfgs" and not splits.train.multilabel:
+        check_counts(splits.train)
+    own = "" if config.method == "lbfgs" else f"_{config.method}"
+    out = Path(config.out) if config.out else Path(config.model) / f"probe{own}.json"
+    settings = _settings(config, splits.train)
+    check_replaces(out, settings)
     cache = FeatureCache(Path(config.model) / "features", objective, device, config.workers)
     with console.status("extracting features"):
         train, test = cache(splits.train), cache(splits.test)
     with console.status("fitting"):
-        results = _probe(config, splits, train, test)
-    own = "" if config.method == "lbfgs" else f"_{config.method}"
-    out = Path(config.out) if config.out else Path(config.model) / f"probe{own}.json"
-    settings = {"model": config.model, **_data_keys(config.data), "weights": config.weights, "method": config.method}
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, json.dumps(settings | results, indent=1))
+        results = settings | _probe(config, settings, splits, train, test, device)
+    write_measured(out, results)
+    if left := sorted(set(config.shots) - set(results.get("shots", config.shots))):
+        console.print(f"shots={left} are left out: a class has {splits.train.counts().min()} training pictures.")
     console.print(f"{_TITLES[config.method]}: {_describe(config.method, results)} {out}")
 
 
@@ -67,37 +69,61 @@ def _check(config: ProbeConfig) -> None:
         raise UserError(f"sgd.lr={sgd.lr} must be above 0 and sgd.min_lr={sgd.min_lr} at least 0.")
 
 
-def _probe(config: ProbeConfig, splits: Splits, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+def _settings(config: ProbeConfig, train: LabelledImages) -> dict[str, Any]:
+    """What was asked for, in flat keys."""
+    own: dict[str, Any] = {}
+    if config.method == "knn":
+        own = {"neighbours": config.neighbours}
+    elif config.method == "sgd":
+        own = {f"sgd.{key}": value for key, value in asdict(config.sgd).items()} | {"seed": config.seed}
+    elif config.method == "few_shot":
+        own = {"draws": config.draws, "seed": config.seed, "shots": _shots(config, train)}
+    data = _data_keys(config.data)
+    return {"model": config.model, **data, "weights": config.weights, "method": config.method, **own}
+
+
+def _shots(config: ProbeConfig, train: LabelledImages) -> list[int]:
+    """Those numbers of pictures a class that every class has."""
+    fewest = int(train.counts().min())
+    shots = sorted(each for each in set(config.shots) if train.multilabel or each <= fewest)
+    if not shots:
+        raise UserError(f"shots={config.shots}: a class has {fewest} training pictures. Give smaller numbers.")
+    return shots
+
+
+def _probe(
+    config: ProbeConfig,
+    settings: dict[str, Any],
+    splits: Splits,
+    train: np.ndarray,
+    test: np.ndarray,
+    device: torch.device,
+) -> dict[str, Any]:
     """What there is to say of features of training and test pictures, in flat keys."""
-    multilabel, truth, expected = splits.train.multilabel, splits.train.multi_hot(), splits.test.multi_hot()
-    if config.method == "lbfgs":
-        if multilabel:
-            return asdict(fit_multilabel_probe((train, truth), (test, expected)))
+    multilabel = splits.train.multilabel
+    if config.method == "lbfgs" and not multilabel:  # without a dense table of its classes, which may be large
         return asdict(fit_probe((train, splits.train.label_ids), (test, splits.test.label_ids)))
+    truth, expected = splits.train.multi_hot(), splits.test.multi_hot()
+    if config.method == "lbfgs":
+        return asdict(fit_multilabel_probe((train, truth), (test, expected), device))
     common = {"classes": truth.shape[1], "train_images": len(train), "test_images": len(test)}
     if config.method == "few_shot":
-        return common | _few_shot(config, train, truth, test, expected, multilabel)
+        draws = few_shot(train, truth, test, multilabel, settings["shots"], config.draws, config.seed)
+        return common | _over_draws(draws, expected, multilabel)
     if config.method == "knn":
-        scores = knn_scores(train, truth, test, config.neighbours)
-        return common | {"neighbours": config.neighbours} | dict(_measured(scores, expected, multilabel))
-    scores = sgd_scores(train, truth, test, multilabel, config.sgd, config.seed)
-    settings = {f"sgd.{key}": value for key, value in asdict(config.sgd).items()} | {"seed": config.seed}
-    return common | settings | dict(_measured(scores, expected, multilabel))
+        scores = knn_scores(train, truth, test, config.neighbours, device)
+    else:
+        scores = sgd_scores(train, truth, test, multilabel, config.sgd, config.seed, device)
+    return common | dict(_measured(scores, expected, multilabel))
 
 
-def _few_shot(
-    config: ProbeConfig, train: np.ndarray, truth: np.ndarray, test: np.ndarray, expected: np.ndarray, multilabel: bool
-) -> dict[str, Any]:
+def _over_draws(draws: Iterable[Draw], expected: np.ndarray, multilabel: bool) -> dict[str, Any]:
     """The mean over draws, and their standard deviation, for each number of pictures a class."""
     name = "map" if multilabel else "accuracy"
     values: dict[int, list[float]] = {}
-    for draw in few_shot(train, truth, test, multilabel, config.shots, config.draws, config.seed):
+    for draw in draws:
         values.setdefault(draw.shots, []).append(dict(_measured(draw.scores, expected, multilabel))[name])
-    if not values:
-        raise UserError(
-            f"shots={config.shots}: a class has {truth.sum(axis=0).min()} training pictures. Give smaller numbers."
-        )
-    results: dict[str, Any] = {"draws": config.draws, "seed": config.seed, "shots": list(values)}
+    results: dict[str, Any] = {}
     for shots, each in values.items():
         results[f"{name}_{shots}"] = statistics.fmean(each)
         results[f"{name}_{shots}.spread"] = statistics.stdev(each) if len(each) > 1 else None

@@ -1,6 +1,5 @@
 """`catclip retrieve`: captions → pictures and back on held-out shards."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from catclip.data.loader import HeldOutBatches, Loader
 from catclip.data.pairs import Pairs
 from catclip.errors import UserError
 from catclip.evaluate.ranking import CaptionTexts, retrieve_by_labels, retrieve_by_text
-from catclip.files import write_atomically, writing
 from catclip.train.folder import load_objective
 from catclip.verbs.classifying import choose_way
 from catclip.verbs.limits import check_at_least, check_file
+from catclip.verbs.measured import check_replaces, write_measured
 from catclip.verbs.training import pick_device
 
 
@@ -31,16 +30,16 @@ def run(config: RetrieveConfig) -> None:
     by = choose_way(objective, config.by)
     # Stored labels are of no use: captions are searched with, and may be any text.
     pairs = Pairs(config.data.val, replace(config.data, labels=None))
+    settings = {"model": config.model, "data.val": describe(config.data.val), "data.captions": config.data.captions}
+    settings |= {"data.caption_key": pairs.caption_key, "weights": config.weights, "by": by}
+    out = Path(config.out or Path(config.model) / "retrieve.json")
+    check_replaces(out, settings)
     batches = HeldOutBatches(pairs, [CaptionTexts()], objective.backbone.image_size, config.batch)
     loader = Loader(batches, 0, len(batches), workers=config.data.workers, max_bad=config.data.max_bad)
     with console.status("embedding"):
         found = dict((retrieve_by_text if by == "text" else retrieve_by_labels)(objective, loader))
-    settings = {"model": config.model, "data.val": describe(config.data.val), "data.captions": config.data.captions}
-    results: dict[str, Any] = settings | {"weights": config.weights, "by": by} | found
-    out = Path(config.out) if config.out else Path(config.model) / "retrieve.json"
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, json.dumps(results, indent=1))
+    results: dict[str, Any] = settings | found
+    write_measured(out, results)
     if loader.bad:
         console.print(loader.report(), markup=False)
     console.print(f"By {by}, {_describe(results)} {out}", markup=False)

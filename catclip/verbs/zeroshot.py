@@ -1,6 +1,6 @@
 """`catclip zeroshot`: classes that a run was never told about, by text or by its labels."""
 
-import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from catclip.data.labelled import LabelledImages, open_labelled
 from catclip.data.labelled.opening import check_shown
 from catclip.errors import UserError, check_choice
 from catclip.evaluate.zeroshot import Classifier, Scores, class_accuracies, figures, score
-from catclip.files import write_atomically, writing
 from catclip.objectives.base import Objective
 from catclip.train.folder import load_objective
 from catclip.transfer.init import find_mapping, label_head
@@ -23,6 +22,7 @@ from catclip.transfer.mapping import STRATEGIES, Mapping
 from catclip.transfer.pooling import POOLS, LabelClassifier
 from catclip.verbs.classifying import choose_way, make_text_classifier
 from catclip.verbs.limits import check_at_least, check_file
+from catclip.verbs.measured import check_replaces, write_measured
 from catclip.verbs.training import pick_device
 
 
@@ -34,16 +34,15 @@ def run(config: ZeroshotConfig) -> None:
     check_choice("pool", config.pool, POOLS)
     objective = load_objective(Path(config.model), config.weights, device)
     by = choose_way(objective, config.by)
+    settings, out = _settings(config, by), Path(config.out or Path(config.model) / "zeroshot.json")
+    check_replaces(out, settings)
     with console.status("reading labels"):
         images = open_pictures(config.data)
     with console.status("classifying"):
         classify, mapping = _classifier(objective, images, by, config, device)
         found = score(classify, images, objective.backbone.image_size, device, config.workers)
-    results = _settings(config, by) | _results(found, images, mapping)
-    out = Path(config.out) if config.out else Path(config.model) / "zeroshot.json"
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, json.dumps(results, indent=1))
+    results = settings | _results(found, images, mapping)
+    write_measured(out, results)
     if mapping:
         console.print(mapping.summary(), markup=False)
     console.print(f"Zero-shot by {by}: {_describe(results)} {out}", markup=False)
@@ -86,7 +85,8 @@ def _settings(config: ZeroshotConfig, by: str) -> dict[str, Any]:
     data = {"data": config.data} if isinstance(config.data, str) else {}
     if isinstance(config.data, LabelledConfig):
         data = {f"data.{key}": value for key, value in asdict(config.data).items() if value is not None}
-    own = {"templates": config.templates} if by == "text" else {"map": config.map, "pool": config.pool}
+    # Not `map`, which is a figure.
+    own = {"templates": config.templates} if by == "text" else {"mapping": config.map, "pool": config.pool}
     return {"model": config.model, **data, "weights": config.weights, "by": by, **own}
 
 
@@ -95,11 +95,18 @@ def _results(found: Scores, images: LabelledImages, mapping: Mapping | None) -> 
     results |= dict(figures(found, images.multilabel))
     if mapping:
         results |= {f"share_{how}": share for how, share in mapping.shares().items()}
+    names = _keys(images.classes)
     if images.multilabel:
         shown = np.flatnonzero(found.truth.any(axis=0)).tolist()
         each = {label: float(average_precision_score(found.truth[:, label], found.scores[:, label])) for label in shown}
-        return results | {f"average_precision.{images.classes[label]}": value for label, value in each.items()}
-    return results | {f"top_1.{images.classes[label]}": value for label, value in class_accuracies(found).items()}
+        return results | {f"average_precision.{names[label]}": value for label, value in each.items()}
+    return results | {f"top_1.{names[label]}": value for label, value in class_accuracies(found).items()}
+
+
+def _keys(classes: list[str]) -> list[str]:
+    """What classes are called in results: their names, and of several that have the same their indices too."""
+    counts = Counter(classes)
+    return [f"{name} ({index})" if counts[name] > 1 else name for index, name in enumerate(classes)]
 
 
 def _describe(results: dict[str, Any]) -> str:

@@ -136,6 +136,34 @@ def test_other_methods_on_the_same_features(glyphs, trained, tmp_path, capsys, m
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "features").iterdir()} == kept
 
 
+def test_another_measurement_is_not_written_over(glyphs, trained, tmp_path):
+    out = tmp_path / "probe.json"
+    same = config(trained[0], glyphs, method="few_shot", draws=1, out=str(out))
+    probe.run(same)
+    before = out.read_text()
+    probe.run(same)
+    assert out.read_text() == before
+    for changes, said in (
+        ({"method": "knn"}, r"method was 'few_shot', is now 'knn'.*Give another out="),
+        ({"shots": [1]}, r"shots was \[1, 2\], is now \[1\]"),
+        ({"data": LabelledConfig(folder=str(glyphs / "probe"))}, r"data was .* data\.folder was None"),
+    ):
+        with pytest.raises(UserError, match=said):
+            probe.run(replace(same, **changes))
+    out.write_text("[1, 2]")
+    with pytest.raises(UserError, match=r"is no measurement of this kind\. Give another out="):
+        probe.run(same)
+    assert out.read_text() == "[1, 2]"
+
+
+@pytest.mark.parametrize("method", probe.METHODS)
+def test_one_class_is_nothing_to_tell_apart(glyphs, trained, tmp_path, method):
+    for split in ("train", "test"):
+        shutil.copytree(next((glyphs / "probe" / split).iterdir()), tmp_path / split / "dog")
+    with pytest.raises(UserError, match="has one class only: nothing to tell apart"):
+        probe.run(config(trained[0], glyphs, data=str(tmp_path), method=method, out=str(tmp_path / "probe.json")))
+
+
 def test_few_shot_has_means_and_spreads_of_what_there_are_pictures_for(glyphs, trained, tmp_path, capsys):
     probe.run(config(trained[0], glyphs, method="few_shot", draws=2, out=str(tmp_path / "few.json")))
     written = json.loads((tmp_path / "few.json").read_text())
@@ -143,7 +171,9 @@ def test_few_shot_has_means_and_spreads_of_what_there_are_pictures_for(glyphs, t
     assert 0 <= written["accuracy_2"] <= 1
     assert written["accuracy_2.spread"] == 0  # there is but one choice of two
     assert "accuracy_4" not in written
-    assert f"2: {written['accuracy_2']:.3f} ±0.000" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"2: {written['accuracy_2']:.3f} ±0.000" in said
+    assert "shots=[4, 8, 16] are left out: a class has 2 training pictures." in said
     with pytest.raises(UserError, match="a class has 2 training pictures"):
         probe.run(config(trained[0], glyphs, method="few_shot", shots=[3]))
 

@@ -54,11 +54,11 @@ def test_a_mapping_is_written_edited_and_fed_back(runs, glyphs, catclip, tmp_pat
     )
     found = {}
     for mapping in ("map.tsv", "all.tsv", "nearest"):
-        arguments = [f"model={model}", f"data={data}", f"map={mapping}", "out=z.json", *COMMON]
+        arguments = [f"model={model}", f"data={data}", f"map={mapping}", f"out={mapping}.json", *COMMON]
         code, said, _ = catclip("zeroshot", *arguments)
         assert code == 0, said
-        found[mapping] = json.loads((tmp_path / "z.json").read_text())
-    assert found["map.tsv"] | {"map": "nearest"} == found["nearest"]
+        found[mapping] = json.loads((tmp_path / f"{mapping}.json").read_text())
+    assert found["map.tsv"] | {"mapping": "nearest"} == found["nearest"]
     assert found["all.tsv"]["top_1"] == pytest.approx(1 / 131), "all classes on one row are as good as chance"
     assert found["all.tsv"]["share_given"] == 1
     assert (found["nearest"]["classes"], found["nearest"]["images"]) == (131, 131)
@@ -74,6 +74,11 @@ def test_zero_shot_of_one_and_of_any_classes(runs, glyphs, catclip, tmp_path, na
     assert code == 0
     assert f"Zero-shot by {way}: " in said
     assert json.loads((tmp_path / "run" / "zeroshot.json").read_text())["by"] == way
+    before = (tmp_path / "run" / "zeroshot.json").read_text()
+    code, said, _ = catclip("zeroshot", "model=run", f"data={glyphs}/probe/test", "templates=simple", *COMMON)
+    assert (code, (tmp_path / "run" / "zeroshot.json").read_text()) == (0, before), "the same again"
+    code, _, error = catclip("zeroshot", "model=run", f"data={glyphs}/probe", "templates=simple", *COMMON)
+    assert (code, "zeroshot.json has another measurement: data was" in " ".join(error.split())) == (2, True), error
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(encode(picture(number), "PNG"))
     rows = "".join(f"{number}.png,{'dog|cat' if number % 2 else 'dog'}\n" for number in range(6))
@@ -124,6 +129,17 @@ def test_what_zeroshot_cannot_do_is_said_and_nothing_written(runs, glyphs, catcl
     ]:
         code, _, error = catclip("map", "classes=imagenet-1k", *arguments)
         assert (code, message in " ".join(error.split())) == (2, True), error
+
+
+def test_classes_of_one_name_have_a_figure_each(runs, catclip, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(encode(picture(number), "PNG"))
+    (tmp_path / "table.csv").write_text("image,label\n0.png,0\n1.png,1\n2.png,2\n")
+    (tmp_path / "classes.txt").write_text("dog\ncat\ndog\n")
+    code, said, _ = catclip("zeroshot", f"model={runs['categorical']}", "data.test=table.csv", "out=z.json", *COMMON)
+    assert code == 0, said
+    written = json.loads((tmp_path / "z.json").read_text())
+    assert {key for key in written if key.startswith("top_1.")} == {"top_1.dog (0)", "top_1.cat", "top_1.dog (2)"}
 
 
 def test_pictures_are_opened(glyphs):
@@ -184,14 +200,17 @@ def test_retrieve(runs, glyphs, catclip, tmp_path):
     found = {}
     for name in tiny.OBJECTIVES:
         for captions in ("first", "all"):
-            arguments = [f"model={runs[name]}", f"data.captions={captions}", "out=r.json", *data]
+            arguments = [f"model={runs[name]}", f"data.captions={captions}", f"out={name}-{captions}.json", *data]
             code, said, _ = catclip("retrieve", *arguments)
             assert code == 0, said
-            found[name, captions] = json.loads((tmp_path / "r.json").read_text())
+            found[name, captions] = json.loads((tmp_path / f"{name}-{captions}.json").read_text())
     assert found["contrastive", "first"]["captions"] == found["categorical", "first"]["captions"] == 16
     assert found["contrastive", "all"]["captions"] > 16
     assert "image_to_text_recall_at_10" in found["contrastive", "all"]
     assert "image_to_text_recall_at_10" not in found["categorical", "all"]
+    assert catclip("retrieve", *arguments)[0] == 0, "the same again"
+    code, _, error = catclip("retrieve", *arguments, "weights=last")
+    assert (code, "weights was 'ema', is now 'last'. Give another out=" in " ".join(error.split())) == (2, True), error
     code, _, error = catclip("retrieve", f"model={runs['contrastive']}", "device=cpu")
     assert (code, "data.val" in error) == (2, True)
 
