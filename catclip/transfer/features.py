@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from catclip.captions.sources.files import file_info
+from catclip.captions.sources.remote import is_address
 from catclip.data.labelled import LabelledImages
 from catclip.data.labelled.pictures import PictureFiles, ShardPictures
 from catclip.files import replacing, usual_mode, writing
@@ -76,14 +77,18 @@ def _weights(objective: Objective) -> Iterator[bytes]:
 
 
 def _pictures(images: LabelledImages) -> Iterator[bytes]:
-    """What changes when the pictures do: names, sizes and times of change of their files, or of their shards."""
+    """What changes when the pictures do: names, sizes and times of change of their files, or of their shards.
+
+    Of what a command writes nothing is known but the command.
+    """
     pictures = images.pictures
     if isinstance(pictures, ShardPictures):
-        files = [Path(path) for path in pictures.shards.paths]
+        files = pictures.shards.paths
         yield ";".join(pictures.keys).encode()
     else:
         assert isinstance(pictures, PictureFiles)
-        files = [pictures.path(number) for number in range(len(pictures))]
+        files = [str(pictures.path(number)) for number in range(len(pictures))]
     for file in files:
-        state = os.stat(file)
-        yield f"{file.resolve()}\n{state.st_size}\n{state.st_mtime_ns}\n".encode(errors="surrogateescape")
+        size, version = file_info(file)
+        name = file if is_address(file) else Path(file).resolve()
+        yield f"{name}\n{size}\n{version}\n".encode(errors="surrogateescape")

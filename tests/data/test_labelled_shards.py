@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from catclip.config import LabelledConfig
 from catclip.data.labelled import open_labelled
 from catclip.errors import UserError
+from tests.data.cache.server import Server
 from tests.data.making import encode, picture, tar_bytes
+from tests.tiny import assert_same
 
 
 def sample(key: str, label: str | bytes, **members: bytes) -> list[tuple[str, bytes]]:
@@ -104,6 +106,26 @@ def test_shards_that_are_damaged_or_gone_are_said(tmp_path):
     assert next(iter(found.batches(16)))["class_ids"].tolist() == [0, 0], "it is held open"
     with pytest.raises(UserError, match=r"No file matches .*a\.tar"):
         open_labelled(path)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """Where the usual cache comes to lie."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_shards_at_an_address_are_fetched(tmp_path, home):
+    (tmp_path / "web").mkdir()
+    path = shard(tmp_path / "web" / "a.tar", sample("0", "dog"), sample("1", "ant"), sample("2", "dog"))
+    here = open_labelled(path)
+    with Server(tmp_path / "web") as server:
+        found = open_labelled(f"{server.url}/a.tar")
+        assert (found.classes, found.label_ids.tolist()) == (["ant", "dog"], [1, 0, 1])
+        assert_same(list(found.batches(16, workers=1)), list(here.batches(16)))
+        assert list((home / ".cache" / "catclip").glob("*.tar"))
+        with pytest.raises(UserError, match=r"missing\.tar"):
+            open_labelled(f"{server.url}/missing.tar")
 
 
 @given(st.lists(st.binary(max_size=4) | st.integers(-1, 3).map(lambda label: str(label).encode()), max_size=5))

@@ -10,7 +10,8 @@ from catclip.transfer import features
 from catclip.transfer.features import FeatureCache
 from catclip.transfer.probe import extract_features
 from tests import tiny
-from tests.data.making import write_shard
+from tests.data.cache.server import Server
+from tests.data.making import encode, picture, write_shard
 from tests.transfer.test_probe import paint
 
 CPU = torch.device("cpu")
@@ -75,3 +76,17 @@ def test_shards(glyphs, tmp_path, made):
     write_shard(tmp_path / "a.tar", *samples[:3])
     assert cache(open_labelled(str(tmp_path / "a.tar"))).shape == (3, objective.backbone.width)
     assert len(made) == 2
+
+
+def test_features_of_shards_at_an_address_are_made_once(glyphs, tmp_path, made, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where the usual cache of shards comes to lie
+    (tmp_path / "web").mkdir()
+    samples = [[(f"{i}.png", encode(picture(i), "PNG")), (f"{i}.cls", b"0")] for i in range(2)]
+    for name in ("a.tar", "b.tar"):
+        write_shard(tmp_path / "web" / name, *samples)
+    objective = tiny.build(tiny.config("categorical", glyphs)).eval()
+    with Server(tmp_path / "web") as server:
+        for name, times in (("a.tar", 1), ("a.tar", 1), ("b.tar", 2)):
+            images = open_labelled(f"{server.url}/{name}")
+            assert len(FeatureCache(tmp_path / "cache", objective, CPU)(images)) == 2
+            assert len(made) == times

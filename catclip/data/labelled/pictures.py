@@ -96,7 +96,9 @@ class ShardPictures:
         try:
             return self.shards.read(shard, row, keys)
         except OSError as error:
-            raise UserError(f"{self.name(number)} cannot be read: {os.strerror(error.errno or 0)}.") from error
+            raise UserError(
+                f"{self.name(number)} cannot be read: {str(error.strerror or error).rstrip('.')}."
+            ) from error
         except ChangedShardError as error:
             raise UserError(f"{self.name(number)} cannot be read: {error}.") from error
 

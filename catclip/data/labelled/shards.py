@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from catclip.config import DataConfig
+from catclip.data.cache import ShardCache
 from catclip.data.labelled.classes import classes_beside, index_labels
 from catclip.data.labelled.images import LabelledImages
 from catclip.data.labelled.pictures import ShardPictures
@@ -18,16 +20,17 @@ def open_class_shards(
     """The samples of some shards, as they lie.
 
     Args:
-        patterns: which shards, as `Shards` takes them.
+        patterns: which shards, as `Shards` takes them. Those at an address are kept in the usual cache.
         classes: names in the order of their indices; None: those in a `classes.txt` beside the first shard, or those
             found.
         image_key: extensions of pictures, separated by semicolons; None: jpg;jpeg;png;webp;gif.
         label_key: the extension of the labels, each a class name or its number from 0; None: cls.
 
     Raises:
-        UserError: no shards; a damaged one; a sample without a label, or with one that is no class.
+        UserError: no shards; one that is damaged, or cannot be fetched; a sample without a label, or with one that is no
+            class.
     """
-    shards = Shards(patterns)
+    shards = Shards(patterns, ShardCache.configured(DataConfig()))
     if shards.problems:
         path, problem = next(iter(shards.problems.items()))
         raise UserError(f"{path} cannot be read to its end: {problem}.")
