@@ -91,6 +91,9 @@ def _training(release: Release) -> str:
 
 
 def _measured(release: Release) -> str:
+    # A run evaluates its averaged weights, where it has some.
+    if release.weights == "last" and release.config["optim"]["ema"] is not None:
+        return "Nothing: the run measured its averaged weights, and these are those of its last step."
     figures = {key: each for key, each in release.measured.items() if key not in _LEFT_OUT | {"step"}}
     rows = [f"| {key} | {each:.6g} |" for key, each in figures.items() if isinstance(each, int | float)]
     return "\n".join(["| figure | value |", "|---|---|", *rows]) if rows else "Nothing."

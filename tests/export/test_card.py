@@ -33,7 +33,13 @@ def test_data_objective_vocabulary_and_measurements_are_in_it(runs, tmp_path):
     ):
         assert said in text, said
     assert "7.65432e+06" not in text
-    assert "these weights are the last" in card(open_release(run, "last"), "timm", [])
+    last = card(open_release(run, "last"), "timm", [])
+    assert "these weights are the last" in last
+    assert "val_map" not in last, "it was measured on the averaged weights"
+    assert "## Measured\n\nNothing: the run measured its averaged weights" in last
+    file = run / "config.yaml"
+    file.write_text(file.read_text().replace("ema: 0.0005", "ema: null"))
+    assert "| val_map | 0.4321 |" in card(open_release(run, "last"), "timm", []), "there were no others"
 
 
 def test_of_a_fine_tuned_run_the_classes_are_the_labels(runs):

@@ -1,11 +1,16 @@
 """`catclip export`, through the command line; the formats are tested in tests/export."""
 
+import numpy as np
+import onnxruntime
+import open_clip
+import pytest
 import timm
 import torch
 
 from catclip.train.folder import load_objective
 from catclip.verbs.training import train
 from tests import tiny
+from tests.export.making import make_run
 
 
 def test_a_run_comes_out_and_nothing_is_overwritten(glyphs, catclip, tmp_path):
@@ -43,3 +48,35 @@ def test_a_run_comes_out_and_nothing_is_overwritten(glyphs, catclip, tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     code, _, error = catclip("export", f"model={run}", "format=timm")
     assert (code, "ema.safetensors cannot be loaded" in error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [
+        ("onnx", "README.md, labels.tsv, pictures.onnx, texts.onnx"),
+        ("torch", "README.md, labels.tsv, pictures.pt2, texts.pt2"),
+        (
+            "open_clip",
+            "README.md, label_head.safetensors, labels.tsv, open_clip_config.json, open_clip_model.safetensors",
+        ),
+    ],
+)
+@torch.no_grad()
+def test_both_towers_come_out_in_every_format(glyphs, catclip, tmp_path, form, files):
+    run = make_run(tmp_path / "run", "hybrid", glyphs)
+    code, said, error = catclip("export", f"model={run}", f"format={form}")
+    assert code == 0, error
+    folder = run / "export" / form
+    assert f"{folder}: {files}" in said
+    objective = load_objective(run)
+    pictures = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    if form == "onnx":
+        session = onnxruntime.InferenceSession(folder / "pictures.onnx", providers=["CPUExecutionProvider"])
+        found = torch.from_numpy(np.array(session.run(["image_embeddings"], {"images": pictures.numpy()})[0]))
+    elif form == "torch":
+        found = torch.export.load(folder / "pictures.pt2").module()(pictures)[2]
+    else:
+        model = open_clip.create_model_and_transforms(f"local-dir:{folder}")[0].eval()
+        seen = (pictures - objective.backbone.mean) / objective.backbone.std
+        found = model.encode_image(seen, normalize=True)
+    torch.testing.assert_close(found, objective.embed_pictures(pictures), atol=1e-4, rtol=1e-4)

@@ -27,8 +27,8 @@ def open_class_shards(
         label_key: the extension of the labels, each a class name or its number from 0; None: cls.
 
     Raises:
-        UserError: no shards; one that is damaged, or cannot be fetched; a sample without a label, or with one that is no
-            class.
+        UserError: no shards; one that is damaged, or cannot be fetched; a sample without a label, or with one that is
+            no class.
     """
     shards = Shards(patterns, ShardCache.configured(DataConfig()))
     if shards.problems:
