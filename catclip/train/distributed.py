@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import cache
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -165,7 +166,7 @@ class Shared(nn.Module):
                 fully_shard(block, mesh=mesh, ignored_params=copies)
             fully_shard(self._inside, mesh=mesh, ignored_params=copies)
         elif ranks() > 1 and gradients:
-            self._inside = DistributedDataParallel(self._inside, forward_sync_buffers=False)
+            self._inside = DistributedDataParallel(self._inside, **_own_buffers(DistributedDataParallel))
 
     def forward(self, work: Callable[[], T]) -> T:
         """Run what computes with the model, as one forward pass of it."""
@@ -184,6 +185,12 @@ class Shared(nn.Module):
                 if parameter.grad is not None:
                     dist.all_reduce(parameter.grad)
                     parameter.grad /= ranks()
+
+
+def _own_buffers(kind: type) -> dict[str, Any]:
+    """The option by which DDP leaves every rank its buffers, under the name that this torch has for it."""
+    known = signature(kind).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
 
 
 @cache

@@ -16,6 +16,7 @@ from catclip.errors import UserError
 from catclip.train.checkpoint import load_checkpoint, save_checkpoint
 from catclip.train.distributed import (
     Shared,
+    _own_buffers,
     any_rank,
     counts_of_all,
     from_all,
@@ -111,6 +112,17 @@ def test_four_uneven_ranks_in_parts_train_as_one_does(glyphs, sharding):
 def test_uneven_ranks_in_parts_train_as_one_does(glyphs):
     tiny.vocabulary_file(glyphs)
     assert_same_curve(on_ranks(2, curve, "categorical", glyphs, "fsdp", 2, True), curve("categorical", glyphs))
+
+
+def test_buffers_are_left_alone_by_the_name_that_torch_has_for_it():
+    class Before:
+        def __init__(self, module, broadcast_buffers=True): ...
+
+    class Since:
+        def __init__(self, module, broadcast_buffers=None, forward_sync_buffers=None): ...
+
+    assert _own_buffers(Before) == {"broadcast_buffers": False}
+    assert _own_buffers(Since) == {"forward_sync_buffers": False}
 
 
 def go_on(glyphs: Path, folder: Path, sharding: str, start: int, stop: int) -> list:
