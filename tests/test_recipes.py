@@ -1,6 +1,7 @@
 """Every recipe composes as the command line would, names its source, and its objective has its real size."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from catclip import cli
 from catclip.captions import Vocabulary
 from catclip.captions.lexicon import load_lexicon
 from catclip.objectives.build import build_objective
+from catclip.objectives.options import check_options
 from catclip.paths import CONF
 from catclip.train.flops import flops_per_image
 
@@ -73,6 +75,17 @@ def test_the_published_settings():
     clip = composed("recipe=clip_cc3m_b16")
     assert clip.optim.betas == [0.9, 0.98]
     assert (clip.data.crop_scale, clip.data.flip) == ([0.9, 1.0], False)
+
+
+@pytest.mark.parametrize("objective", ["categorical", "contrastive", "siglip"])
+@pytest.mark.parametrize("name", NAMES)
+def test_another_objective_takes_a_recipes_place(name, objective, vocabulary):
+    """As the recipes' own comments and docs/recipes.md advise: none of the recipe's options is left to it."""
+    config = composed(f"recipe={name}", f"objective={objective}", f"data.vocabulary={vocabulary}")
+    alone = composed(f"objective={objective}", f"data.vocabulary={vocabulary}")
+    assert config.objective == alone.objective
+    module, _, kind = config.objective.pop("_target_").rpartition(".")
+    check_options(getattr(import_module(module), kind), config.objective)
 
 
 def test_what_is_said_beside_a_recipe_counts():
