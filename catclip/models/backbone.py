@@ -51,12 +51,19 @@ class Backbone(nn.Module):
             raise UserError(f"timm has no model '{name}'.{nearest(name, timm.list_models('*vit*'))}")
         if not 0 <= patch_dropout < 1:
             raise UserError(f"backbone.patch_dropout={patch_dropout} must be at least 0 and below 1.")
+        if patch_dropout and "patch_drop_rate" in (options or {}):
+            raise UserError(
+                f"backbone.patch_dropout={patch_dropout} and backbone.options.patch_drop_rate are the same: give "
+                "backbone.patch_dropout alone."
+            )
         trunk, self.takes_size = _create(name, image_size, dict(options or {}), patch_dropout)
         if getattr(trunk, "global_pool", None) == "":
             raise UserError("backbone.options.global_pool='' gives no one vector a picture: use avg or token.")
         if getattr(getattr(trunk, "patch_embed", None), "num_patches", 1) < 1:
             raise UserError(f"backbone.image_size={image_size} is smaller than one patch of {name}.")
-        self.patch: int | None = trunk.patch_embed.feat_ratio() if hasattr(trunk, "patch_embed") else None
+        # Several kinds call something else, of no one ratio, by that name: pit, pvt, crossvit, hiera …
+        ratio = getattr(getattr(trunk, "patch_embed", None), "feat_ratio", None)
+        self.patch: int | None = ratio() if ratio else None
         self.any_side = self.patch is not None and bool(getattr(trunk, "dynamic_img_size", False))
         if self.any_side and self.patch and image_size % self.patch:
             below = image_size // self.patch * self.patch
@@ -68,7 +75,7 @@ class Backbone(nn.Module):
             _set_checkpointing(trunk, name)
         self.trunk = trunk.to(memory_format=torch.channels_last) if channels_last else trunk
         self.name, self.image_size, self.channels_last = name, image_size, channels_last
-        self.width: int = trunk.num_features
+        self.width: int = getattr(trunk, "head_hidden_size", trunk.num_features)  # some have a layer after pooling
         data = trunk.pretrained_cfg
         self.register_buffer("mean", 255 * torch.tensor(data["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(data["std"]).view(3, 1, 1), persistent=False)

@@ -256,6 +256,32 @@ def test_a_model_without_img_size_gives_timms_features():
     assert not backbone.any_side
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("pit_ti_224", 64, {"base_dims": (8, 8, 8), "depth": (1, 1, 1), "heads": (1, 1, 1)}),
+        ("xcit_nano_12_p16_224", 32, {"depth": 1, "embed_dim": 32, "num_heads": 2}),
+        ("pvt_v2_b0", 32, {"embed_dims": (8, 16, 40, 64)}),
+        ("crossvit_tiny_240", 240, {"depth": [[1, 1, 0]]}),
+        ("mobilenetv3_small_050", 32, {}),
+        ("mobilenetv4_conv_small_035", 32, {}),
+        ("ghostnet_050", 32, {}),
+        ("hgnetv2_b0", 32, {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_models_whose_patches_or_features_are_of_another_kind_train(name, size, options):
+    """As a head of the width that they say they have does on them."""
+    backbone = build_backbone(name, size, options, 0).train()
+    head = torch.nn.Linear(backbone.width, 2)
+    optimizer = torch.optim.SGD([*backbone.parameters(), *head.parameters()], lr=1e-2)
+    before = [parameter.detach().clone() for parameter in backbone.parameters()]
+    head(backbone(images(size=size))).square().mean().backward()
+    optimizer.step()
+    assert any(not torch.equal(old, new) for old, new in zip(before, backbone.parameters(), strict=True))
+    assert not backbone.any_side
+
+
 @pytest.mark.parametrize("size", [0, -16, 8])
 def test_an_impossible_image_size_is_said(size):
     with pytest.raises(UserError, match=f"image_size={size}"):
@@ -276,6 +302,11 @@ def test_an_image_size_between_patches_names_those_that_fit():
 def test_an_impossible_patch_dropout_is_said(share):
     with pytest.raises(UserError, match=r"backbone\.patch_dropout"):
         Backbone(NAME, 32, OPTIONS, patch_dropout=share)
+
+
+def test_patch_dropout_is_given_once():
+    with pytest.raises(UserError, match=r"patch_drop_rate are the same: give backbone\.patch_dropout alone"):
+        build_backbone(NAME, 32, OPTIONS | {"patch_drop_rate": 0.25}, 0, patch_dropout=0.5)
 
 
 def test_a_model_without_patch_dropout_is_named():
