@@ -32,6 +32,7 @@ def text_settings(model: str, **changes: int | None) -> tuple[dict[str, Any], in
             f"The text tower of open_clip's {model} is Hugging Face's {settings['hf_model_name']}, not one of its own. "
             "Choose another, as ViT-B-16."
         )
+    settings.pop("output_tokens", None)  # for CoCa's captioner: here one vector a text is wanted
     return settings, embed, config.get("quick_gelu", False)
 
 

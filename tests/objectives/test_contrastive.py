@@ -134,6 +134,15 @@ def test_a_named_tower_with_sizes_of_ones_own(glyphs):
     assert batches(settings, objective, 1)[0]["tokens"].shape == (8, 77)
 
 
+def test_a_tower_that_gives_tokens_too_gives_one_vector_a_text(glyphs):
+    settings = config("contrastive", glyphs)
+    settings.objective = {"_target_": settings.objective["_target_"], "text": "coca_ViT-B-32", "text_layers": 1}
+    objective = build(settings)
+    (batch,) = batches(settings, objective, 1)
+    assert objective.embed_texts(batch["tokens"]).shape == (8, 512)
+    objective(batch)["loss"].backward()
+
+
 @pytest.mark.parametrize(("options", "said"), [({"loss": "sigclip"}, "'siglip'"), ({"text": "ViT-B-61"}, "ViT-B-16")])
 def test_names_that_are_none_are_said(glyphs, options, said):
     settings = config("contrastive", glyphs)
