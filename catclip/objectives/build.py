@@ -30,6 +30,10 @@ def build_objective(
         UserError: `_target_` names no objective, or it does not take an option, or lacks one; the backbone's initial
             weights are not those of such a backbone.
     """
+    if "_target_" not in objective:
+        raise UserError(
+            "The objective has no objective._target_: give the dotted name of its class, as docs/extending.md."
+        )
     options = dict(objective)
     target = str(options.pop("_target_", ""))
     module, _, name = target.rpartition(".")

@@ -26,7 +26,7 @@ def run(config: PretrainConfig) -> float | None:
 def _run(config: PretrainConfig) -> float | None:
     assert config.run.out is not None
     out, console = Path(config.run.out), Console(highlight=False, quiet=rank() > 0)
-    name = config.objective["_target_"].rpartition(".")[2].lower()
+    name = str(config.objective.get("_target_")).rpartition(".")[2].lower()  # without it `train` says what is missing
     if on_first((out / "summary.json").exists):
         RunFolder(out, config)  # refuses when what is done is not what was asked for
         console.print(f"{out} is done already: see its summary.json.", markup=False)

@@ -80,7 +80,7 @@ def test_a_target_that_cannot_be_imported_is_named(target):
 
 
 def test_no_target_at_all():
-    assert "objective._target_" in failure(dict(TEXT))
+    assert "has no objective._target_: give the dotted name of its class" in failure(dict(TEXT))
 
 
 @pytest.mark.parametrize(
