@@ -17,7 +17,8 @@ from catclip.objectives.base import Objective, Outputs
 from catclip.objectives.label_frequency import LabelFrequency
 from catclip.objectives.label_losses import ragged_asymmetric, ragged_bce, ragged_softmax
 
-PRIOR_SAMPLES = 10_000  # training captions from which the label prior is estimated
+PRIOR_SAMPLES = 10_000  # training captions from which the label prior is estimated …
+COVERAGE_SAMPLES = 1_000  # … and those that are looked at where only one label must be found
 
 
 class Categorical(Objective):
@@ -85,7 +86,8 @@ class Categorical(Objective):
         prior = None
         if pairs is not None:
             _check_stored(self.vocabulary, vocabulary, pairs)
-            counts, samples = count_labels(self.targets, pairs.annotations(limit=PRIOR_SAMPLES))
+            limit = PRIOR_SAMPLES if bias == "prior" else COVERAGE_SAMPLES
+            counts, samples = count_labels(self.targets, pairs.annotations(limit=limit))
             _check_coverage(counts, vocabulary or "CLIP's tokens", pairs)
             if bias == "prior":
                 # Half a count more on either side keeps the log-odds of labels not met finite.

@@ -100,6 +100,16 @@ def test_biases_are_zero_as_published_when_asked(glyphs):
     assert torch.equal(zero.head.weight, prior.head.weight)
 
 
+@pytest.mark.parametrize(("bias", "read"), [("prior", 10_000), ("zero", 1_000)])
+def test_fewer_captions_are_read_where_only_one_label_must_be_found(glyphs, monkeypatch, bias, read):
+    settings_, limits = config("categorical", glyphs), []
+    settings_.objective["bias"] = bias
+    original = Pairs.annotations
+    monkeypatch.setattr(Pairs, "annotations", lambda self, limit=1: limits.append(limit) or original(self, limit))
+    build(settings_)
+    assert max(limits) == read
+
+
 def test_without_pairs_nothing_is_measured(glyphs):
     backbone = BackboneConfig("vit_tiny_patch16_224", SIZE, OPTIONS)
     objective = build_objective(objective_config("categorical", glyphs), backbone, None, 0)
