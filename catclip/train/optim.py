@@ -8,7 +8,8 @@ from torch import nn
 
 from catclip.config import OptimConfig
 
-# Embeddings of positions and tokens are looked up, not multiplied by features: they do not decay either.
+# Embeddings of positions and tokens are looked up, not multiplied by features: they do not decay either. Nor does what
+# a model of timm's says of itself, as Swin's tables of relative positions.
 _NO_DECAY = ("pos_embed", "cls_token", "reg_token", "positional_embedding", "token_embedding", "cls_emb")
 
 
@@ -19,11 +20,11 @@ def build_adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     the last by that factor, each before it by another (BEiT, arXiv 2106.08254, appendix). Everything else learns at
     full speed.
     """
-    scales = layer_scales(model, config.layer_decay)
+    scales, spared = layer_scales(model, config.layer_decay), _spared(model)
     groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decays = parameter.ndim >= 2 and not any(part in name for part in _NO_DECAY)
+            decays = parameter.ndim >= 2 and name not in spared and not any(part in name for part in _NO_DECAY)
             # Scalars apart: FSDP does not divide them among ranks, and a group is divided or it is not.
             groups.setdefault((decays, parameter.ndim == 0, scales.get(name, 1.0)), []).append(parameter)
     beta1, beta2 = config.betas
@@ -36,6 +37,12 @@ def build_adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
         betas=(beta1, beta2),
         fused=True,
     )
+
+
+def _spared(model: nn.Module) -> set[str]:
+    """The parameters that timm's models, and their parts, say must not decay."""
+    told = {prefix: part.no_weight_decay for prefix, part in model.named_modules() if hasattr(part, "no_weight_decay")}
+    return {f"{prefix}.{name}".removeprefix(".") for prefix, names in told.items() for name in names()}  # type: ignore[operator]
 
 
 def layer_scales(model: nn.Module, decay: float | None) -> dict[str, float]:

@@ -4,7 +4,7 @@ import pytest
 import timm
 from hypothesis import given
 from hypothesis import strategies as st
-from timm.optim import param_groups_layer_decay
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from catclip.config import OptimConfig
@@ -26,6 +26,15 @@ def test_of_a_vit_the_matrices_decay():
     model = timm.create_model("vit_tiny_patch16_224", num_classes=5, **options)
     blocks = {f"blocks.{i}.{part}.weight" for i in (0, 1) for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")}
     assert decaying(model) == blocks | {"patch_embed.proj.weight", "head.weight"}
+
+
+def test_what_timms_models_say_of_themselves_counts():
+    options = {"depths": (1, 1), "num_heads": (1, 1), "embed_dim": 32}
+    model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, **options)
+    timms = param_groups_weight_decay(model, 0.3, no_weight_decay_list=model.no_weight_decay())
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    expected = {names[id(each)] for group in timms if group["weight_decay"] for each in group["params"]}
+    assert {each.removeprefix("trunk.") for each in decaying(nn.ModuleDict({"trunk": model}))} == expected
 
 
 def test_of_the_text_tower_the_matrices_decay():
