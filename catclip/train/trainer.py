@@ -44,7 +44,8 @@ class Trainer:
         seed: of whatever is random within a step (dropout, drop path).
         skip_nonfinite: a step whose loss or gradient is not finite changes nothing; each step waits for the device.
         tf32: GPUs may multiply and convolve in TF32 what is fp32.
-        micro_batch: pictures of a rank that are computed at a time; None: its whole batch.
+        micro_batch: pictures of a rank that are computed at a time, of the backbone's own size; of another size as many
+            as have no more pixels. None: its whole batch.
         sharding: how ranks share the model, `ddp` or `fsdp`.
 
     Attributes:
@@ -102,7 +103,8 @@ class Trainer:
     def _share(self, sharding: str) -> None:
         """Divide the model among the ranks, and its average alike; what is released is whole, on rank 0."""
         divided = sharding == "fsdp" and ranks() > 1
-        self._released = copy.deepcopy(self.objective) if divided and rank() == 0 else None
+        # Not on the device, where there may be no room for a model that is whole.
+        self._released = copy.deepcopy(self.objective).cpu() if divided and rank() == 0 else None
         self.shared = Shared(self.objective, sharding)
         if self.average is not None:
             Shared(self.average.module, sharding, gradients=False)
@@ -148,14 +150,19 @@ class Trainer:
         return logged
 
     def _parts(self, batch: Batch, counts: list[int]) -> list[Batch]:
-        """The batch in parts of at most `micro_batch` pictures, as many on every rank: FSDP gathers with each."""
-        parts = 1 if self.micro_batch is None else -(-max(counts) // self.micro_batch)
+        """The batch in parts that `micro_batch` allows, as many on every rank: FSDP gathers with each."""
+        parts = 1 if self.micro_batch is None else -(-max(counts) // self._at_a_time(batch, self.micro_batch))
         if parts > min(counts):
             raise UserError(
                 f"Of a rank's batch only {min(counts)} pictures could be read, too few for {parts} parts "
                 f"(run.micro_batch={self.micro_batch}): check the shards with `catclip data check`."
             )
         return split_batch(batch, parts) if parts > 1 else [batch]
+
+    def _at_a_time(self, batch: Batch, pictures: int) -> int:
+        """So many pictures of the backbone's size, in pictures of the batch's: memory goes by pixels."""
+        side, own = batch["images"].shape[-1], self.objective.backbone.image_size
+        return max(1, pictures * own**2 // side**2)
 
     def _seed(self, part: int) -> None:
         """Seed what is random in a part of this step's batch.
@@ -190,14 +197,15 @@ class Trainer:
     def evaluated(self) -> Objective:
         """The weights to measure and to release: the averaged ones where they are kept. In evaluation mode.
 
-        All ranks must call it, and rank 0 alone may use it: under FSDP the others' is in pieces.
+        All ranks must call it, and rank 0 alone may use it: under FSDP the others' is in pieces, and its own is a copy,
+        on the device for as long as the caller keeps it.
         """
         model = self.average.module if self.average is not None else self.objective
         if self.shared.sharded:
             weights = gathered(model.state_dict())
             if self._released is not None:
                 self._released.load_state_dict(weights)
-                model = self._released
+                model = copy.deepcopy(self._released).to(self.device)
         assert isinstance(model, Objective)
         return model.eval()
 
@@ -226,17 +234,20 @@ class Trainer:
         """Take up where `weights` and `training_state` were taken, after `step` steps, on however many ranks.
 
         Raises:
-            UserError: the weights are of another model.
+            UserError: they are of another model, or another version of catclip.
         """
         try:
             _load(self.objective, weights["last"])
             if self.average is not None:
                 _load(self.average.module, weights["ema"])
                 self.average.n_averaged.copy_(state["averaged_steps"])
-        except (RuntimeError, KeyError) as error:
-            raise UserError(f"The checkpoint does not fit this configuration: {error}") from error
-        self._load_optimizer(state["optimizer"])
-        self.overflows = state["overflows"]
+            self._load_optimizer(state["optimizer"])
+            self.overflows = state["overflows"]
+        except (RuntimeError, LookupError, ValueError) as error:
+            raise UserError(
+                "The checkpoint does not fit this configuration, or is of another version of catclip (the run's "
+                f"environment.json says which): {error}"
+            ) from error
         if "scaler" in state and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.step_number = step

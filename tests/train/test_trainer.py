@@ -189,6 +189,19 @@ def test_weights_of_another_model_are_refused(glyphs):
         Trainer(other, config.optim, STEPS, CPU).load(trainer.weights(), trainer.training_state(), 1)
 
 
+def test_a_state_of_another_version_is_refused(glyphs):
+    model, config, _ = prepared("categorical", glyphs)
+    trainer = Trainer(model, config.optim, STEPS, CPU, "fp32")
+    state = trainer.training_state()
+    groups = state["optimizer"]["param_groups"]
+    for other in ({"optimizer": state["optimizer"]}, {"overflows": 0}):
+        with pytest.raises(UserError, match="another version of catclip"):
+            trainer.load(trainer.weights(), {"averaged_steps": 0, **other}, 1)
+    state["optimizer"]["param_groups"] = groups[:-1]
+    with pytest.raises(UserError, match="another version of catclip"):
+        trainer.load(trainer.weights(), state, 1)
+
+
 def test_compiled_backbone_keeps_the_names_of_its_weights(glyphs):
     """Compilation itself takes half a minute; here only that a checkpoint reads the same with and without it."""
     model, config, _ = prepared("categorical", glyphs)
@@ -230,3 +243,11 @@ def test_training_in_parts_is_training_on_the_whole(glyphs, objective):
         logged = [trainer.step(batch) for batch in batches]
         runs.append([[each[name].item() for name in ("loss", "grad_norm", "lr")] for each in logged])
     assert runs[1] == [pytest.approx(each, rel=1e-4) for each in runs[0]]
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(32, [4, 4]), (64, [1] * 8), (16, [8])])
+def test_parts_have_the_pixels_of_so_many_pictures_of_the_backbones_size(glyphs, monkeypatch, side, sizes):
+    model, config, batches = prepared("contrastive", glyphs)
+    trainer = Trainer(model, config.optim, STEPS, CPU, "fp32", micro_batch=4)
+    batch = batches[0] | {"images": torch.zeros(8, 3, side, side, dtype=torch.uint8)}
+    assert [len(part["keys"]) for part in trainer._parts(batch, [8])] == sizes
