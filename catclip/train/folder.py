@@ -3,6 +3,8 @@
 import filecmp
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,10 @@ from catclip.train.checkpoint import list_checkpoints
 # These may differ between the start of a run and its resumption: they do not change what is computed.
 _FREE = (
     "run.out", "run.name", "run.device", "run.keep", "run.best", "run.checkpoint_every", "run.skip_nonfinite",
-    "run.micro_batch", "run.sharding", "backbone.checkpoint_activations", "data.workers", "track.",
+    "run.micro_batch", "run.sharding", "backbone.checkpoint_activations", "data.workers", "data.cache", "track.",
 )  # fmt: skip
+# So may these. They do not change what is trained, but runs are told apart by them: how fast, and what is measured.
+_MEASURED = ("run.compile", "run.evaluate_every", "data.max_bad", "data.val", "data.probe", "evaluators.")
 _SHOWN = 8  # of what differs
 _WRITTEN_FIRST = ("vocabulary.tsv", "environment.json")  # before config.yaml, whose presence means begun
 
@@ -68,7 +72,7 @@ class RunFolder:
         differing = [
             f"{key} was {before.get(key)!r}, is now {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and not is_free(key)
+            if before.get(key) != now.get(key) and not key.startswith((*_FREE, *_MEASURED))
         ]
         if not differing and not self._same_vocabulary():
             differing = [f"{self.config.objective['vocabulary']} has changed since"]
@@ -138,7 +142,7 @@ def load_objective(path: str | Path, weights: str = "ema", device: torch.device 
         device: where to put it.
 
     Raises:
-        UserError: no run, no checkpoint, or a damaged one.
+        UserError: no run, no checkpoint, or a damaged one; or a run of another version of catclip.
     """
     check_choice("weights", weights, ["ema", "last"])
     path = Path(path)
@@ -148,9 +152,10 @@ def load_objective(path: str | Path, weights: str = "ema", device: torch.device 
         raise UserError(f"{path} has no checkpoint yet.")
     if (path / "vocabulary.tsv").is_file():
         config["objective"]["vocabulary"] = str(path / "vocabulary.tsv")
-    objective = build_objective(config["objective"], BackboneConfig(**config["backbone"]), None, config["run"]["seed"])
-    if weights == "ema" and config["optim"]["ema"] is None:
-        weights = "last"
+    with same_version(path / "config.yaml"):
+        backbone, seed = BackboneConfig(**config["backbone"]), config["run"]["seed"]
+        weights = "last" if config["optim"]["ema"] is None else weights
+    objective = build_objective(config["objective"], backbone, None, seed)
     file = found[-1] / f"{weights}.safetensors"
     try:
         state = load_file(file)
@@ -159,6 +164,21 @@ def load_objective(path: str | Path, weights: str = "ema", device: torch.device 
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{file} cannot be loaded: {' '.join(str(error).split())}") from error
     return objective.to(device).eval()
+
+
+@contextmanager
+def same_version(file: Path) -> Iterator[None]:
+    """Around what reads a file of a run folder's into our own types.
+
+    Raises:
+        UserError: it has other keys than this version of catclip gives it.
+    """
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} is of another version of catclip ({error}). The run's environment.json says which: use that one."
+        ) from error
 
 
 def _check_shapes(state: dict[str, torch.Tensor], objective: Objective, file: Path) -> None:

@@ -15,7 +15,7 @@ from catclip.train.checkpoint import load_checkpoint, save_checkpoint
 from catclip.train.distributed import on_first
 from catclip.train.finite import FiniteWatch
 from catclip.train.flops import Utilization
-from catclip.train.folder import RunFolder
+from catclip.train.folder import RunFolder, same_version
 from catclip.train.memory import memory_bytes
 from catclip.train.track import Tracker
 from catclip.train.trainer import Trainer
@@ -82,9 +82,16 @@ class Run:
     # ---------------------------------------------------------------- checkpoints
 
     def resume(self, step: int) -> None:
-        """Load the checkpoint of `step`; 0 is the fresh start."""
-        if step:
-            progress = load_checkpoint(self.folder.checkpoints / f"step-{step}", self.trainer)
+        """Load the checkpoint of `step`; 0 is the fresh start.
+
+        Raises:
+            UserError: it is damaged, or of another model or another version of catclip.
+        """
+        if not step:
+            return
+        checkpoint = self.folder.checkpoints / f"step-{step}"
+        progress = load_checkpoint(checkpoint, self.trainer)
+        with same_version(checkpoint / "state.json"):
             for name in _REMEMBERED:
                 setattr(self, name, progress[name])
             for name in _TALLIES:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from catclip.environment import environment
 from catclip.errors import UserError
-from catclip.train.folder import RunFolder, load_objective, read_config
+from catclip.train.folder import RunFolder, is_free, load_objective, read_config
 from catclip.verbs.training import train
 from tests import tiny
 from tests.tiny import assert_same
@@ -108,6 +108,20 @@ def test_what_does_not_change_the_result_may_change(done):
     data = replace(config.data, workers=7)
     run = replace(config.run, keep=9, checkpoint_every=3, name="other", out="elsewhere", device="cuda")
     RunFolder(out, replace(config, data=data, run=run, track=replace(config.track, log_every=7, wandb="offline")))
+
+
+def test_what_our_own_advice_is_to_change_may_change(done):
+    out, config = done
+    data = replace(config.data, max_bad=0.5, cache="/local", cache_limit="1GB", val="/local/val-*.tar", probe="/local")
+    run = replace(config.run, compile=False, evaluate_every=2)
+    RunFolder(out, replace(config, data=data, run=run, evaluators={"zeroshot": {"data": "pictures"}}))
+
+
+def test_runs_are_told_apart_by_what_may_change_and_is_measured():
+    assert is_free("data.cache_limit")
+    assert not any(
+        is_free(key) for key in ("run.compile", "evaluators.zeroshot.data", "data.vocabulary", "data.sources")
+    )
 
 
 def test_a_vocabulary_that_changed_in_its_place_is_refused(glyphs, tmp_path):
@@ -219,6 +233,32 @@ def test_a_foreign_config_is_the_users_error(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=r"config\.yaml (cannot be read|is not the configuration of a run)"):
         load_objective(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("group", "change"), [("backbone", {"stem": 3}), ("run", {"seed": None}), ("optim", {"ema": None})]
+)
+def test_a_run_of_another_version_is_one_message(done, tmp_path, group, change):
+    """A key that we do not know, or one that is not there."""
+    shutil.copytree(done[0], tmp_path / "run")
+    file = tmp_path / "run" / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config[group] = config[group] | change
+    config[group] = {key: value for key, value in config[group].items() if change.get(key, 1) is not None}
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"config\.yaml is of another version of catclip"):
+        load_objective(tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_version_is_one_message(done, tmp_path):
+    shutil.copytree(done[0], tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    file = tmp_path / "run" / "checkpoints" / "step-3" / "state.json"
+    state = json.loads(file.read_text())
+    for other in ({key: value for key, value in state.items() if key != "best"}, state | {"total": {"watts": 1}}):
+        file.write_text(json.dumps(other))
+        with pytest.raises(UserError, match=r"state\.json is of another version of catclip"):
+            train({"categorical": done[1]}, {"categorical": tmp_path / "run"}, "training")
 
 
 def test_a_run_without_a_checkpoint_says_so(glyphs, tmp_path):
