@@ -26,11 +26,7 @@ def run(config: VocabConfig) -> None:
     """
     data = config.data
     check_choice("data.captions", data.captions, ["first", "sample", "all"])
-    for key in ("min_depth", "exclude"):
-        if getattr(config, key) not in (None, []):
-            raise UserError(f"{key}={getattr(config, key)} is of synsets: rule=words takes tau and top_k.")
-    if config.prune != "drop":
-        raise UserError(f"prune={config.prune} is of synsets: rare words are dropped.")
+    _refuse_others(config)
     if config.top_k is not None and config.top_k < 1:
         raise UserError(f"top_k={config.top_k} must be at least 1.")
     out, console, start = Path(config.out), Console(highlight=False), time.perf_counter()
@@ -45,3 +41,14 @@ def run(config: VocabConfig) -> None:
         f"{config.tau:,} captions to {out} in {seconds:.1f} s.",
         markup=False,
     )
+
+
+def _refuse_others(config: VocabConfig) -> None:
+    """Refuse what words do not have: nouns, senses, depths, a tolerance, and processes that share the counting."""
+    given = {
+        "prune": (config.prune, "drop"), "min_depth": (config.min_depth, None), "exclude": (config.exclude, []),
+        "workers": (config.workers, None), "captions.tagger": (config.captions.tagger, "lexicon"),
+        "captions.sense": (config.captions.sense, "visual"), "data.max_bad": (config.data.max_bad, 0.01),
+    }  # fmt: skip
+    if others := [f"{key}={value}" for key, (value, default) in given.items() if value != default]:
+        raise UserError(f"rule=words takes tau and top_k, and has no use for {', '.join(others)}: leave that out.")

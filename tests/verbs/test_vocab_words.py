@@ -3,9 +3,9 @@
 import pytest
 
 from catclip.captions.words import WordVocabulary
-from catclip.config import DataConfig, VocabConfig
+from catclip.config import CaptionsConfig, DataConfig, VocabConfig
 from catclip.errors import UserError
-from catclip.verbs import vocab
+from catclip.verbs import vocab, vocab_words
 
 
 def config(tmp_path, **options):
@@ -22,8 +22,23 @@ def test_a_vocabulary_of_words(tmp_path, capsys):
     assert "2 captions, 4 words." in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("options", [{"prune": "rollup"}, {"min_depth": 3}, {"exclude": ["dog.n.01"]}, {"top_k": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"prune": "rollup"}, {"min_depth": 3}, {"exclude": ["dog.n.01"]}, {"top_k": 0}, {"workers": 2}],
+    ids=str,
+)
 def test_what_words_do_not_have_is_refused(tmp_path, options):
     with pytest.raises(UserError, match=next(iter(options))):
         vocab.run(config(tmp_path, tau=1, **options))
     assert not (tmp_path / "words.tsv").exists()
+
+
+def test_all_that_words_do_not_have_is_one_message(tmp_path):
+    asked = config(tmp_path, captions=CaptionsConfig("nltk", "first"))
+    asked.data.max_bad = 0.5
+    with pytest.raises(
+        UserError, match=r"captions\.tagger=nltk, captions\.sense=first, data\.max_bad=0\.5: leave"
+    ):
+        vocab.run(asked)
+    schema = VocabConfig(data=DataConfig(sources=""), rule="words")
+    vocab_words._refuse_others(schema)  # the defaults are those of the schema
