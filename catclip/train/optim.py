@@ -42,7 +42,7 @@ def build_adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 def _spared(model: nn.Module) -> set[str]:
     """The parameters that timm's models, and their parts, say must not decay."""
     told = {prefix: part.no_weight_decay for prefix, part in model.named_modules() if hasattr(part, "no_weight_decay")}
-    return {f"{prefix}.{name}".removeprefix(".") for prefix, names in told.items() for name in names()}  # type: ignore[operator]
+    return {f"{prefix}.{name}".removeprefix(".") for prefix, names in told.items() for name in names()}
 
 
 def layer_scales(model: nn.Module, decay: float | None) -> dict[str, float]:

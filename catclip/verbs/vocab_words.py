@@ -45,7 +45,7 @@ def run(config: VocabConfig) -> None:
 
 def _refuse_others(config: VocabConfig) -> None:
     """Refuse what words do not have: nouns, senses, depths, a tolerance, and processes that share the counting."""
-    given = {
+    given: dict[str, tuple[object, object]] = {
         "prune": (config.prune, "drop"), "min_depth": (config.min_depth, None), "exclude": (config.exclude, []),
         "workers": (config.workers, None), "captions.tagger": (config.captions.tagger, "lexicon"),
         "captions.sense": (config.captions.sense, "visual"), "data.max_bad": (config.data.max_bad, 0.01),
