@@ -11,8 +11,8 @@ def gather_with_gradient(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
     """The rows of all ranks, rank 0's first, and the index of this rank's first row among them.
 
     The gradient of a row is the sum of what all ranks' losses ask of it, so every rank must run backward through what
-    it got. Without a process group, or on the meta device (where operations are only
-    counted), the tensor comes back as it is.
+    it got. Without a process group, or on the meta device (where operations are only counted), the tensor comes back as
+    it is. What is gathered together takes one exchange of each kind: stack it along a dimension after the first.
 
     Args:
         tensor: [B_r, …]; B_r may differ between ranks, the other dimensions and the dtype may not.
@@ -22,7 +22,7 @@ def gather_with_gradient(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
     """
     if not dist.is_initialized() or dist.get_world_size() == 1 or tensor.is_meta:
         return tensor, 0
-    counts = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=tensor.device)
+    counts = torch.zeros(dist.get_world_size(), dtype=torch.int64)  # by the CPUs: nobody waits for a GPU
     counts[dist.get_rank()] = len(tensor)
     dist.all_reduce(counts)
     rows = counts.tolist()
@@ -43,7 +43,21 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        first = sum(context.rows[: dist.get_rank()])
-        return total[first : first + context.rows[dist.get_rank()]], None
+        total = _own_sum if gradients[0].is_cuda else _own_part_of_the_sum
+        return total(gradients[0], context.rows), None
+
+
+def _own_sum(gradient: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    """This rank's rows [B_r, …] of the ranks' gradients [Σ B_r, …], summed; nccl sends each rank its own alone."""
+    most = max(rows)
+    parts = [F.pad(part, [0, 0] * (part.ndim - 1) + [0, most - len(part)]) for part in gradient.split(rows)]
+    own = torch.empty_like(parts[0])
+    dist.reduce_scatter_tensor(own, torch.cat(parts))
+    return own[: rows[dist.get_rank()]]
+
+
+def _own_part_of_the_sum(gradient: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    """The same by what all versions of gloo have, which sends each rank the rows of all."""
+    total = gradient.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total.split(rows)[dist.get_rank()]

@@ -24,8 +24,8 @@ def clip_loss(pictures: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor) 
     """
     with torch.autocast(pictures.device.type, enabled=False):
         pictures, texts = pictures.float(), texts.float()
-        all_pictures, first = gather_with_gradient(pictures)
-        all_texts, _ = gather_with_gradient(texts)
+        both, first = gather_with_gradient(torch.stack([pictures, texts], dim=1))
+        all_pictures, all_texts = both.unbind(1)
         own = torch.arange(first, first + len(pictures), device=pictures.device)
         to_texts = F.cross_entropy(scale * pictures @ all_texts.T, own, reduction="sum")
         to_pictures = F.cross_entropy(scale * texts @ all_pictures.T, own, reduction="sum")
