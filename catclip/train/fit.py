@@ -17,8 +17,8 @@ from catclip.errors import STOPPED_EARLY
 from catclip.train.checkpoint import prune_checkpoints
 from catclip.train.distributed import any_rank, from_all
 from catclip.train.durations import Every
-from catclip.train.memory import memory_errors
-from catclip.train.run import Run
+from catclip.train.memory import forget_peak, memory_errors
+from catclip.train.run import Run, tracked
 from catclip.train.signals import stop_signal
 from catclip.train.track import TrainingConsole
 from catclip.train.waiting import WaitingHint
@@ -56,41 +56,67 @@ def fit(
             written.
         SystemExit: with `STOPPED_EARLY`, after a signal and a checkpoint.
     """
-    stop, hint = loader.stop, WaitingHint(loader.workers, available_processes())
+    forget_peak(runs[0].trainer.device)
+    with tracked(runs):
+        _train(runs, loader, data_state, plan, console)
+        finish(runs, loader, console)
+
+
+def _train(
+    runs: Sequence[Run],
+    loader: Loader,
+    data_state: Callable[[int], dict[str, Any]],
+    plan: Plan,
+    console: TrainingConsole,
+) -> None:
+    hint = WaitingHint(loader.workers, available_processes())
     memory = memory_errors(runs[0].folder.config, runs[0].trainer.device)
     with stop_signal() as stopped, console, memory:
         if loader.start == 0:
             evaluate(runs, plan, console, everything=True)
         for batch, waited in timed(loader):
-            # Which run goes first alternates: neither always finds the caches as the other left them.
-            for run in runs if runs[0].trainer.step_number % 2 else reversed(runs):
-                run.advance(own_entries(batch, runs.index(run)), waited, wait_for_device=len(runs) > 1)
-            step = runs[0].trainer.step_number
+            step = _step(runs, batch, waited)
             console.advance(step)
-
-            # ---------------------------------------------------------------- log, evaluate, save
-            if plan.log(step) or step == stop:
-                stretches = [run.log() for run in runs]
-                console.advance(step, runs[0].note())
-                waits = hint.watch(stretches[0].seconds, stretches[0].waited, loader.spent)
-                skips = None if step == stop else loader.news()  # the end says it in any case
-                for said in (waits, skips, *(run.trainer.compiler.news() for run in runs)):
-                    if said:
-                        console.line(f"[yellow]{escape(said)}")
-            improved = evaluate(runs, plan, console, everything=step == stop)
+            last = step == loader.stop
+            if plan.log(step) or last:
+                _log(runs, loader, hint, console)
+            improved = evaluate(runs, plan, console, everything=last)
             stopping = any_rank(bool(stopped))  # all ranks after the same step
-            if plan.checkpoint(step) or step == stop or improved or stopping:
-                skipped = sum(from_all(loader.bad), Counter())
-                for run in runs:
-                    run.skipped, run.data = dict(skipped), data_state(step)
-                    run.save()
-                # Not before all have it: they resume from a step that all of them have.
-                for run in runs:
-                    prune_checkpoints(run.folder.checkpoints, step, plan.keep, run.best.get("step"))
-            if stopping and step < stop:
+            if plan.checkpoint(step) or last or improved or stopping:
+                _save(runs, loader, data_state(step), plan.keep)
+            if stopping and not last:
                 console.line(_stopped(stopped[0] if stopped else "another rank", step, runs[0].folder.out))
                 sys.exit(STOPPED_EARLY)
-    finish(runs, loader, console)
+
+
+def _step(runs: Sequence[Run], batch: Batch, waited: float) -> int:
+    """A step of each run; the number of steps made."""
+    turns = list(enumerate(runs))
+    # Which run goes first alternates: neither always finds the caches as the other left them.
+    for index, run in turns if runs[0].trainer.step_number % 2 else reversed(turns):
+        run.advance(own_entries(batch, index), waited, wait_for_device=len(runs) > 1)
+    return runs[0].trainer.step_number
+
+
+def _log(runs: Sequence[Run], loader: Loader, hint: WaitingHint, console: TrainingConsole) -> None:
+    """Write numbers, and say what is to be said of them."""
+    step, stretches = runs[0].trainer.step_number, [run.log() for run in runs]
+    console.advance(step, runs[0].note())
+    waits = hint.watch(stretches[0].seconds, stretches[0].waited, loader.spent)
+    skips = None if step == loader.stop else loader.news()  # the end says it in any case
+    for said in (waits, skips, *(run.trainer.compiler.news() for run in runs)):
+        if said:
+            console.line(f"[yellow]{escape(said)}")
+
+
+def _save(runs: Sequence[Run], loader: Loader, data: dict[str, Any], keep: int) -> None:
+    skipped = sum(from_all(loader.bad), Counter())
+    for run in runs:
+        run.skipped, run.data = dict(skipped), data
+        run.save()
+    # Not before all have it: they resume from a step that all of them have.
+    for run in runs:
+        prune_checkpoints(run.folder.checkpoints, run.trainer.step_number, keep, run.best.get("step"))
 
 
 def _stopped(by: str, step: int, out: str) -> str:
@@ -110,7 +136,6 @@ def finish(runs: Sequence[Run], loader: Loader, console: TrainingConsole) -> Non
             run.folder.write_summary(
                 run.summary() | {"skipped_samples": sum(loader.bad.values()), "skipped": dict(loader.bad)}
             )
-            run.tracker.close()
 
 
 def evaluate(runs: Sequence[Run], plan: Plan, console: TrainingConsole, everything: bool) -> bool:

@@ -18,8 +18,17 @@ _CPU = re.compile(r"not enough memory|can't allocate memory|Cannot allocate memo
 _GPU = re.compile(r"CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED")
 
 
+def forget_peak(device: torch.device) -> None:
+    """Let a GPU's peak be that from here on, and not that of a run which this process had before. A CPU's stays."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def memory_bytes(device: torch.device) -> int:
-    """Peak memory so far: allocated on a GPU, resident in this process on a CPU."""
+    """Peak memory so far: allocated on a GPU, resident in this process on a CPU.
+
+    It is that of the process: of runs that train together, that of all of them.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # Not getrusage where there is another way: its peak is inherited from the process that started this one.

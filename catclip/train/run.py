@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -228,6 +229,19 @@ class Run:
             "data_wait": steady.waited / steady.seconds if measured else None,
             **self.utilization.share(steady.flops, steady.seconds),
         }
+
+
+@contextmanager
+def tracked(runs: Sequence[Run]) -> Iterator[None]:
+    """Close the runs' trackers at the end, also after an error: a sweep goes on in this process."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        for run in runs:
+            if run.tracker is not None:
+                run.tracker.close(failed)
 
 
 def synchronize(device: torch.device) -> None:

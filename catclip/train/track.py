@@ -53,12 +53,14 @@ class Tracker:
                 if key != "step":
                     self.board.add_scalar(key, value, row["step"])
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
+        """Close all of it, once; wandb shows whether the run failed."""
         self.file.close()
         if self.board is not None:
             self.board.close()
         if self.wandb is not None:
-            self.wandb.finish()
+            self.wandb.finish(exit_code=int(failed))
+        self.board = self.wandb = None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ from catclip.train.fit import Plan, fit
 from catclip.train.flops import Utilization
 from catclip.train.folder import RunFolder
 from catclip.train.precision import SETTINGS, multiplies_bf16, pick_precision
-from catclip.train.run import Evaluation, Run
+from catclip.train.run import Evaluation, Run, tracked
 from catclip.train.track import Tracker, TrainingConsole, check_tensorboard
 from catclip.train.trainer import Trainer
 from catclip.verbs.batch_sizes import plan_batch_sizes
@@ -144,7 +144,8 @@ def train(configs: Mapping[str, PretrainConfig], folders: Mapping[str, Path], la
 
         on_first(lock)
         runs = make_runs(configs, folders, objectives, evaluations, optim, length.steps, device)
-        _fit(runs, pairs, order, config, length, sizes, label, decoder)
+        with tracked(runs):
+            _fit(runs, pairs, order, config, length, sizes, label, decoder)
     return runs
 
 
@@ -160,7 +161,7 @@ def make_runs(
     """Each run, fresh or at the last step of which all have a checkpoint."""
     run_folders = on_first(lambda: {name: RunFolder(folders[name], each) for name, each in configs.items()})
     start = on_first(lambda: common_step(run_folders.values()))
-    runs = []
+    runs: list[Run] = []
     for name, each in configs.items():
         setting, folder = each.run, run_folders[name]
         precision = pick_precision(setting.precision, device)
@@ -170,13 +171,17 @@ def make_runs(
             setting.seed, skip_nonfinite=setting.skip_nonfinite > 0, tf32=setting.tf32,
             micro_batch=setting.micro_batch, sharding=setting.sharding,
         )  # fmt: skip
-        title = setting.name or name
-        tracker = kept_on_first(lambda: Tracker(folder.path, each.track, title, start, asdict(each)))  # noqa: B023
         finite = FiniteWatch(name, folder, setting.skip_nonfinite)
-        run = Run(name, folder, trainer, tracker, evaluations, finite, utilization)
-        run.resume(start)
-        runs.append(run)
+        runs.append(Run(name, folder, trainer, None, evaluations, finite, utilization))
+        runs[-1].resume(start)
+    for run in runs:  # last: what fails before has none to close
+        run.tracker = kept_on_first(lambda: _tracker(run, start))  # noqa: B023
     return runs
+
+
+def _tracker(run: Run, start: int) -> Tracker:
+    config = run.folder.config
+    return Tracker(run.folder.path, config.track, config.run.name or run.name, start, asdict(config))
 
 
 def _fit(

@@ -4,8 +4,10 @@ import json
 import math
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from catclip.errors import UserError
 from catclip.train.checkpoint import list_checkpoints
 from catclip.train.memory import memory_bytes
 from catclip.train.signals import stop_signal
-from catclip.train.track import read_metrics
+from catclip.train.track import Tracker, read_metrics
 from catclip.train.trainer import Trainer
 from catclip.verbs.training import train
 from tests import tiny
@@ -353,6 +355,38 @@ def test_a_second_interrupt_does_not_wait_for_the_step():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("action", "failed"), [(None, [False]), (kill, [True]), (terminate, [True])], ids=["done", "error", "signal"]
+)
+def test_trackers_are_closed_however_a_run_ends(glyphs, tmp_path, monkeypatch, action, failed):
+    opened, finished = [], []
+    wandb = SimpleNamespace(log=lambda *_, **__: None, finish=lambda exit_code: finished.append(bool(exit_code)))
+    original = Tracker.__init__
+
+    def begin(self, *arguments):
+        original(self, *arguments)
+        self.wandb = wandb
+        opened.append(self)
+
+    monkeypatch.setattr(Tracker, "__init__", begin)
+    if action:
+        at_step(monkeypatch, 2, action)
+    config = tiny.config("categorical", glyphs, steps=3)
+    with nullcontext() if action is None else pytest.raises((Killed, SystemExit)):
+        run(config, tmp_path / "run")
+    assert finished == failed
+    assert [tracker.file.closed for tracker in opened] == [True]
+
+
+def test_a_tracker_is_not_left_open_by_what_fails_before_the_first_step(glyphs, tmp_path, monkeypatch):
+    opened, original = [], Tracker.__init__
+    monkeypatch.setattr(Tracker, "__init__", lambda self, *them: opened.append(self) or original(self, *them))
+    config = tiny.config("categorical", glyphs, data={"crop_scale": [0.5, 0.1]})
+    with pytest.raises(UserError, match=r"data\.crop_scale"):
+        run(config, tmp_path / "run")
+    assert all(tracker.file.closed for tracker in opened)
 
 
 @pytest.mark.slow
