@@ -141,7 +141,7 @@ def _run_verb(verb: str, arguments: list[str]) -> None:
     if name == "compare" and any(each.startswith("runs=") for each in arguments):  # trains nothing, needs no data
         arguments = [*arguments, "data.sources=null"]
     # Flags first: Hydra's parser gives up at a flag that stands between two overrides.
-    arguments = sorted(map(_quote_pattern, arguments), key=_is_override)
+    arguments = sorted((_quote_pattern(_in_full(name, each)) for each in arguments), key=_is_override)
     sys.argv = [f"catclip {verb}", *arguments]
     # Otherwise Hydra prints errors, ours and its own, in its own way and exits 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -209,6 +209,12 @@ def _config_path(name: str) -> str:
         return str(CONF)
     ConfigStore.instance().store(name=name, node=composed)
     return "pkg://hydra.conf"
+
+
+def _in_full(name: str, argument: str) -> str:
+    """`finetune data=FOLDER` as Hydra reads it, which would look for the folder among the group's files."""
+    given = name == "finetune" and argument.startswith("data=")
+    return f"data.folder={argument.removeprefix('data=')}" if given else argument
 
 
 def _quote_pattern(argument: str) -> str:
@@ -374,7 +380,7 @@ def _run_folder(name: str, config: Any) -> str:
 
 def _label(config: Any) -> str:
     objective = getattr(config, "objective", None)
-    parts = [objective["_target_"].rpartition(".")[2].lower()] if objective else []
+    parts = [str(objective.get("_target_", "")).rpartition(".")[2].lower()] if objective else []
     return "-".join([*parts, *filter(None, [config.backbone.name])])
 
 

@@ -45,7 +45,7 @@ def test_lines_of_an_example_are_folded_as_one():
 def test_what_keys_are_and_what_to_choose_from():
     text = " ".join(help_of("pretrain").split())
     assert "run.batch of all ranks together" in text
-    assert "categorical*, contrastive," in text
+    assert "categorical*, catlip, contrastive," in text
     assert "catclip pretrain objective=categorical|contrastive" in text
 
 

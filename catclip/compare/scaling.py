@@ -228,7 +228,7 @@ def silenced(trainer: Trainer) -> Iterator[None]:
 
     Gradients stay where they are, and for what would be gathered each takes its own.
     """
-    reduce, gather = dist.all_reduce, dist.all_gather
+    reduce = dist.all_reduce
 
     def all_reduce(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
         # Counts are whole numbers: with them ranks wait for each other, as they do in any step.
@@ -238,14 +238,28 @@ def silenced(trainer: Trainer) -> Iterator[None]:
         for part in parts:
             part.copy_(tensor)
 
+    def reduce_scatter(own: torch.Tensor, parts: torch.Tensor, *_: Any, **__: Any) -> None:
+        own.copy_(parts[: len(own)])
+
     with ExitStack() as stack:
         for module in _parallel(trainer):
             stack.enter_context(module.no_sync())
-        dist.all_reduce, dist.all_gather = all_reduce, all_gather  # type: ignore[assignment]
-        try:
-            yield
-        finally:
-            dist.all_reduce, dist.all_gather = reduce, gather
+        stack.enter_context(_in_place_of(all_reduce, all_gather, reduce_scatter))
+        yield
+
+
+@contextmanager
+def _in_place_of(all_reduce: Any, all_gather: Any, reduce_scatter: Any) -> Iterator[None]:
+    """Have what steps call do something else: `dist.all_reduce`, `all_gather` and `reduce_scatter_tensor`."""
+    names = ("all_reduce", "all_gather", "reduce_scatter_tensor")
+    own = [getattr(dist, name) for name in names]
+    for name, other in zip(names, (all_reduce, all_gather, reduce_scatter), strict=True):
+        setattr(dist, name, other)
+    try:
+        yield
+    finally:
+        for name, each in zip(names, own, strict=True):
+            setattr(dist, name, each)
 
 
 def _parallel(trainer: Trainer) -> list[DistributedDataParallel]:
@@ -256,11 +270,15 @@ def _parallel(trainer: Trainer) -> list[DistributedDataParallel]:
 def counted(trainer: Trainer) -> Iterator[Traffic]:
     """Count what a rank gives to collective operations in the block; once a trainer."""
     traffic = Traffic()
-    reduce, gather = dist.all_reduce, dist.all_gather
+    reduce, gather, scatter = dist.all_reduce, dist.all_gather, dist.reduce_scatter_tensor
 
     def all_reduce(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
         traffic.reduced += tensor.nbytes
         return reduce(tensor, *arguments, **options)
+
+    def reduce_scatter(own: torch.Tensor, parts: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        traffic.reduced += parts.nbytes // 2  # a ring sends half of what an all-reduce of it sends
+        return scatter(own, parts, *arguments, **options)
 
     def all_gather(parts: list[torch.Tensor], tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
         traffic.gathered += tensor.nbytes
@@ -273,8 +291,5 @@ def counted(trainer: Trainer) -> Iterator[Traffic]:
 
     for module in _parallel(trainer):
         module.register_comm_hook(None, gradients)
-    dist.all_reduce, dist.all_gather = all_reduce, all_gather  # type: ignore[assignment]
-    try:
+    with _in_place_of(all_reduce, all_gather, reduce_scatter):
         yield traffic
-    finally:
-        dist.all_reduce, dist.all_gather = reduce, gather

@@ -136,11 +136,10 @@ def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
     for count in results["scaling.measured_ranks"]:
         ranks = f"{count} rank{'s' if count > 1 else ''}"
         rows.append(row(f"ms a step, {ranks}", f"seconds_at_{count}", _milliseconds))
+        if f"scaling.{names[0]}.communication_seconds_at_{count}" in results:
+            rows.append(row("  of it communication", f"communication_seconds_at_{count}", _milliseconds))
         if count > 1:
-            rows += [
-                row("  of it communication", f"communication_seconds_at_{count}", _milliseconds),
-                row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda value: f"{value / 2**20:,.2f}"),
-            ]
+            rows.append(row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda sent: f"{sent / 2**20:,.2f}"))
         for unit, key in (("ms", f"seconds_error_at_{count}"), ("MiB", f"bytes_error_at_{count}")):
             if all(f"scaling.{name}.{key}" in results for name in names):
                 rows.append(row(f"  the model's {unit} are off by", key, "{:+.0%}".format))

@@ -54,6 +54,26 @@ def _told_in_silence(config, steps):
     return told, float(loss), traffic.gradients, gradients
 
 
+def _scattered(config):
+    """What nccl does with the gradients of gathered features: counted, and in silence."""
+    trainer, _ = rank_trainer(config, torch.device("cpu"), 1)
+    parts, own = torch.arange(8.0), torch.zeros(4)
+    with counted(trainer) as traffic:
+        dist.reduce_scatter_tensor(own, parts)
+    alone = torch.zeros(4)
+    with silenced(trainer):
+        dist.reduce_scatter_tensor(alone, parts)
+    return traffic.reduced, own.tolist(), alone.tolist()
+
+
+def test_scattered_sums_are_counted_as_a_ring_sends_them(glyphs):
+    config = tiny.config("categorical", glyphs, batch=BATCH)
+    for rank, (reduced, own, alone) in enumerate(on_ranks(2, _scattered, config)):
+        assert reduced == 8 * 4 // 2
+        assert own == [2.0 * (4 * rank + i) for i in range(4)]
+        assert alone == [0.0, 1.0, 2.0, 3.0]
+
+
 @pytest.mark.parametrize("name", tiny.OBJECTIVES)
 def test_silenced_steps_send_counts_alone(glyphs, name):
     config = tiny.config(name, glyphs, batch=BATCH)

@@ -253,7 +253,7 @@ def test_predict_knows_the_classes_of_a_run(done, glyphs, catclip, tmp_path):
 
 
 def test_on_the_command_line(trained, glyphs, catclip):
-    arguments = [f"model={trained}", f"data.folder={glyphs / 'probe'}", "data.workers=0", "run.device=cpu"]
+    arguments = [f"model={trained}", f"data={glyphs / 'probe'}", "data.workers=0", "run.device=cpu"]
     arguments += ["run.steps=1", "run.epochs=null", "run.batch=4", "run.precision=fp32"]
     code, said, error = catclip("finetune", *arguments, "run.out=one")
     assert (code, error) == (0, "")
