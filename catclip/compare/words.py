@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from catclip.compare.over_seeds import WIDEST
+from catclip.compare.peers import PEERS
 from catclip.compare.ratios import EQUAL
 from catclip.compare.results import LEARNED, same_labels
 
@@ -16,7 +17,7 @@ def sentences(results: dict[str, Any]) -> list[str]:
     if len(names) < 2:
         return [f"Only {names[0]} was measured: there is nothing to compare it with."]
     first, second = names[:2]
-    parts = (_step, _batches, _learning, _scaling)
+    parts = (_step, _peers, _batches, _learning, _scaling, _sensitivities)
     said = [each for part in parts for each in part(results, first, second)]
     return said or ["Nothing was measured of both."]
 
@@ -50,6 +51,14 @@ def _step_ratio(results: dict[str, Any], figure: str, first: str, second: str) -
 
 def _than(start: str, ratio: float, what: str, first: str) -> str:
     return f"{start} {ratio:.2f}× {what} {first}."
+
+
+def _peers(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+    for name, title in PEERS.items():
+        for ours in (first, second):
+            ratio = results.get(f"step.ratio.{name}_to_{ours}.milliseconds")
+            if ratio is not None:
+                yield f"The step of {title}, takes {ratio:.2f}× as long as ours of {ours}."
 
 
 def _batches(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
@@ -172,3 +181,18 @@ def _scaling(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
         f"Prediction, not measured: at {most:,} ranks {first} would see {rates[0]:,.0f} images a second and {second} "
         f"{rates[1]:,.0f}{why}"
     )
+
+
+# ---- sensitivities --------------------------------------------------------------------------------------------------
+
+
+def _sensitivities(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+    """Of each the changes that save most, and cost most, as far as the rounds tell."""
+    for name in (first, second):
+        start, end = f"sensitivity.{name}.", ".milliseconds.ratio"
+        ratios = {key.removeprefix(start).removesuffix(end): value for key, value in results.items()
+                  if key.startswith(start) and key.endswith(end)}  # fmt: skip
+        least, most = (pick(ratios, key=lambda change: ratios[change], default=None) for pick in (min, max))
+        said = [f"{each} ({ratios[each]:.2f}×)" for each in (least, most) if each is not None]
+        if len(ratios) > 1:
+            yield f"What changes a step of {name} most: {' and '.join(said)}."

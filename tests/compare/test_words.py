@@ -99,6 +99,15 @@ def test_steps_alone_say_why_too():
     assert "in operations the two differ by 1.50×, which leaves 1.33×" in text
 
 
+def test_others_steps_and_what_changes_ours():
+    key = "sensitivity.a.{}.milliseconds.ratio"
+    text = said(**{"step.ratio.timm_to_a.milliseconds": 1.25, key.format("resolution=32"): 0.5,
+                   key.format("vocabulary=250000"): 2.5, key.format("workers=0"): 1.1})  # fmt: skip
+    assert "timm, dense targets, takes 1.25× as long as ours of a." in text
+    assert "What changes a step of a most: resolution=32 (0.50×) and vocabulary=250000 (2.50×)." in text
+    assert "What changes a step of b" not in text
+
+
 def test_one_seed_is_owned_up_to():
     assert "This is one seed" in said(seeds=[0])
 
