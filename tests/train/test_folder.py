@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from safetensors.torch import save_file
 
 from catclip.environment import environment
 from catclip.errors import UserError
-from catclip.train.folder import RunFolder, is_free, load_objective, read_config
+from catclip.paths import CONF
+from catclip.train.folder import _FREE, _MEASURED, RunFolder, is_free, load_objective, read_config
 from catclip.verbs.training import train
 from tests import tiny
 from tests.tiny import assert_same
@@ -115,6 +117,13 @@ def test_what_our_own_advice_is_to_change_may_change(done):
     data = replace(config.data, max_bad=0.5, cache="/local", cache_limit="1GB", val="/local/val-*.tar", probe="/local")
     run = replace(config.run, compile=False, evaluate_every=2)
     RunFolder(out, replace(config, data=data, run=run, evaluators={"zeroshot": {"data": "pictures"}}))
+
+
+def test_the_page_says_what_may_change():
+    text = (CONF.parent / "docs" / "pretraining.md").read_text().partition("On resumption")[2].partition("## ")[0]
+    said = {key.removesuffix("*") for key in re.findall(r"`(\w+\.[\w*]+)`", text)} - {"config.yaml"} | {"run.out"}
+    assert {key for key in said if not key.startswith((*_FREE, *_MEASURED))} == set()
+    assert {key for key in (*_FREE, *_MEASURED) if not any(each.startswith(key) for each in said)} == set()
 
 
 def test_runs_are_told_apart_by_what_may_change_and_is_measured():
