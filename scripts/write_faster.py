@@ -204,8 +204,8 @@ captions, the share whose photograph is among the ten of 1,000 that fit best (`c
 `data.caption_key=json.captions data.captions=all`), by chance .01.
 Contrastive runs search by text, categorical ones by labels. Of either side that trial is taken which is first at
 {goal:.3f}, the best of any contrastive trial less its standard error. Evaluations are not on the clock; between them
-lines are straight. Trials and winners are judged by the same held-out photographs: each side's choice makes the same use
-of them.
+lines are straight. Trials and winners are judged by the same held-out photographs, of which each side makes the same
+use.
 
 What won, and then was trained from {len(found["categorical"])} seeds with linear probes on CIFAR-10 on the way, on
 {seen["categorical"]:,} pictures for categorical runs and {seen["contrastive"]:,} for contrastive ones, whose pictures
