@@ -80,7 +80,7 @@ class RunConfig:
     batch: int = 256  # of all ranks together
     precision: str = "auto"  # bf16 | fp16, with a gradient scaler | fp32 | auto: bf16 where the device is made for it
     tf32: bool = True  # GPUs may multiply fp32 matrices in TF32
-    micro_batch: int | None = None  # pictures that a rank computes at a time, with the same result; null: all
+    micro_batch: int | None = None  # pictures that a rank computes at a time, with the same gradients; null: all
     sharding: str = "ddp"  # on several ranks: ddp, a copy of the model on each | fsdp, a part of it
     compile: Any = "auto"  # torch.compile: true | false | auto, on GPUs
     device: str = "auto"  # auto | cpu | cuda | cuda:1 …

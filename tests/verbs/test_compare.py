@@ -82,6 +82,7 @@ def test_what_a_comparison_leaves(done):
     assert {"compare-probe-accuracy-seconds", "compare-probe-accuracy-flops", "compare-memory"} <= plots
     written = json.loads((out / "compare.json").read_text())
     assert written.pop("environment")["versions"]["torch"]
+    assert written.pop("environments").keys() == {"learning"}
     assert written == json.loads(json.dumps(results))
     assert not any(isinstance(value, dict) for value in written.values())
     for name in OBJECTIVES:

@@ -36,9 +36,7 @@ def test_what_words_do_not_have_is_refused(tmp_path, options):
 def test_all_that_words_do_not_have_is_one_message(tmp_path):
     asked = config(tmp_path, captions=CaptionsConfig("nltk", "first"))
     asked.data.max_bad = 0.5
-    with pytest.raises(
-        UserError, match=r"captions\.tagger=nltk, captions\.sense=first, data\.max_bad=0\.5: leave"
-    ):
+    with pytest.raises(UserError, match=r"captions\.tagger=nltk, captions\.sense=first, data\.max_bad=0\.5: leave"):
         vocab.run(asked)
     schema = VocabConfig(data=DataConfig(sources=""), rule="words")
     vocab_words._refuse_others(schema)  # the defaults are those of the schema
