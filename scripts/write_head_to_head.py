@@ -68,7 +68,7 @@ def settings(folder: Path, results: dict[str, Any]) -> dict[str, Any]:
     seed = results["seeds"][0]
     found = [path for path in (folder / f"seed-{seed}" / first, folder / first) if path.is_dir()]
     config = read_config(found[0])
-    run = {key: config["run"][key] for key in ("steps", "batch", "evaluate_every", "precision")}
+    run = {key: config["run"][key] for key in ("steps", "batch", "evaluate_every")}
     return run | {
         "backbone": config["backbone"]["name"], "image_size": config["backbone"]["image_size"],
         "lr": config["optim"]["lr"], "workers": config["data"]["workers"],
@@ -104,7 +104,7 @@ def machine(around: dict[str, Any]) -> str:
     where = around.get("gpu") or f"{around['cores']} cores of {around['cpu']}"
     instructions = f" ({around['cpu_capability']})" if around.get("cpu_capability") and not around.get("gpu") else ""
     commit = f", commit {around['commit'][:9]}" if around.get("commit") else ""
-    return f"{where}{instructions}, torch {around['versions']['torch']}{commit}"
+    return f"{around['precision']} on {where}{instructions}, torch {around['versions']['torch']}{commit}"
 
 
 def measured_where(results: dict[str, Any]) -> str:
@@ -124,7 +124,7 @@ def learned_how(results: dict[str, Any]) -> str:
     return (
         f"Learning: {run['steps']:,} steps of {run['batch']} pictures ({run['steps'] * run['batch']:,} seen), an "
         f"evaluation every {run['evaluate_every']}, seeds {seeds}; {run['backbone']} at {run['image_size']} px, AdamW "
-        f"at {run['lr']:g} for both, {run['precision']}, {run['workers']} loader process."
+        f"at {run['lr']:g} for both, {run['workers']} loader process."
     )
 
 

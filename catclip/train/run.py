@@ -220,6 +220,7 @@ class Run:
             "steps": self.trainer.step_number,
             "samples": self.total.samples,
             "seconds": self.total.seconds,
+            "precision": self.trainer.precision,
             "parameters": sum(parameter.numel() for parameter in self.trainer.objective.parameters()),
             **self.last,
             **best,

@@ -194,12 +194,16 @@ def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, flo
 
 
 def _environments(out: Path, results: dict[str, Any]) -> dict[str, Any]:
-    """Of each section, where it was measured: they may have been at other times, by other commits."""
-    files = {name: out / f"compare.{name}.json" for name in results["sections"]}
-    found = {name: json.loads(file.read_text())["environment"] for name, file in files.items() if file.exists()}
+    """Of each section, where and in which precision it was measured: maybe at other times, by other commits."""
+    found: dict[str, Any] = {}
+    for name in results["sections"]:
+        if (file := out / f"compare.{name}.json").exists():
+            stored = json.loads(file.read_text())
+            found[name] = stored["environment"] | {"precision": stored["settings"]["run"]["precision"]}
     trained = sorted(out.glob("**/environment.json"))
     if "learning" in results["sections"] and trained:
-        found["learning"] = json.loads(trained[0].read_text())
+        summary = json.loads((trained[0].parent / "summary.json").read_text())
+        found["learning"] = json.loads(trained[0].read_text()) | {"precision": summary["precision"]}
     return {"environments": found}
 
 
