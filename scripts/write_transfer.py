@@ -100,10 +100,10 @@ Top-1 accuracy on 1,000 pictures of CIFAR-10 (5,000 to learn from), mAP on the 7
 
 As many steps for every share of the labels, 100 of 64 pictures on CIFAR-10 and 20 of 32 on COCO-mini, so that the
 shares differ in labels alone; the rate falls from 5e-4 to 1e-5. CIFAR-10's pictures, of 32 px, are shown at 48,
-whatever the backbone was pretrained at. Of each class a picture stays, 42 of COCO-mini's 80 at the least, so that there 1, 5 and
-10 % would be the same as 25 %. Mean ± standard deviation over three seeds, which also draw the share. *Before training*
-is the head as it starts; a random ranking of COCO-mini's 79 pictures has an mAP of about .1. 20 steps hardly move a
-random head there: what the two columns compare is mostly where they start.
+whatever the backbone was pretrained at. Of each class a picture stays, 42 of COCO-mini's 80 at the least, so that
+there 1, 5 and 10 % would be the same as 25 %. Mean ± standard deviation over three seeds, which also draw the share.
+*Before training* is the head as it starts; a random ranking of COCO-mini's 79 pictures has an mAP of about .1. 20
+steps hardly move a random head there: what the two columns compare is mostly where they start.
 
 {sweeps}
 
