@@ -51,6 +51,8 @@ def record(name: str, folder: Path, hidden: dict[str, str], docs: Path) -> None:
     for path, shown in hidden.items():  # they lie elsewhere on every machine
         text = text.replace(path, shown)
     results = json.loads(text)
+    if name.endswith("-gpu") and not results["environment"]["gpu"]:  # tried on a CPU: not for the record
+        return
     if "learning" in results["sections"]:
         results["run"] = settings(folder, results)
     file = RESULTS / f"head-to-head-{name}.json"
