@@ -182,7 +182,6 @@ class SensitivityConfig:
     workers: list[int] = field(default_factory=lambda: [0, 1, 2, 4])  # as data.workers
     precision: list[str] = field(default_factory=lambda: ["fp32", "bf16"])  # as run.precision
     compile: list[bool] = field(default_factory=lambda: [False, True])  # as run.compile
-    rounds: int = 3  # processes that measure each
 
 
 @dataclass
@@ -193,7 +192,7 @@ class MeasureConfig:
     seeds: list[int] | None = None  # of learning, a pair of runs each; null: run.seed alone
     ranks: list[int] = field(default_factory=lambda: [1, 2])  # of scaling, measured; more are predicted
     bandwidth: float = 50e9  # of scaling: bytes a second that a GPU can send, for the prediction
-    rounds: int = 9  # of step and batch, in each of which all sides take a turn
+    rounds: int = 9  # of step, batch and sensitivity, in each of which all sides take a turn
     steps: int = 3  # of each side in a turn
     peers: bool = True  # beside them timm's step and open_clip's, and the labeller as published
     memory: str | None = None  # that the best batch may take, as 16GB; null: what the device has free

@@ -17,7 +17,7 @@ from catclip.compare.full_step import STEPS_OF_A_RUN, Setting, seconds_a_step
 from catclip.compare.peers import Peer, peer_steps
 from catclip.compare.ratios import median_figures, ratio_figures
 from catclip.compare.stages import STAGES, staged_bytes, staged_operations, staged_step
-from catclip.compare.step import peak_memory_bytes, training_batches
+from catclip.compare.step import MEMORY_ROUNDS, peak_memory_bytes, training_batches
 from catclip.config import MeasureConfig, PretrainConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.objectives.base import Objective
@@ -27,7 +27,6 @@ from catclip.train.run import synchronize
 from catclip.train.trainer import Trainer
 
 PARTS = ("data", *STAGES, "communication")  # of one process, which has nobody to talk to
-_MEMORY_ROUNDS = 3  # processes that each side's memory is measured in
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _turn(name: str, side: Side, t: int, setting: Setting) -> dict[str, float]:
 
 def _memory(configs: Mapping[str, PretrainConfig], device: torch.device) -> dict[str, list[float]]:
     memory: dict[str, list[float]] = {name: [] for name in configs}
-    for _ in range(_MEMORY_ROUNDS):
+    for _ in range(MEMORY_ROUNDS):
         for name, config in configs.items():
             whole = replace(config, run=replace(config.run, micro_batch=None))
             memory[name].append(float(peak_memory_bytes(whole, device)))

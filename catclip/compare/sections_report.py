@@ -43,7 +43,9 @@ def section_grids(results: dict[str, Any]) -> list[Grid]:
         grids.append(_batches(results, names))
     if "scaling.gpus" in results:
         grids.append(_scaling(results, names))
-    return grids + [_sensitivities(results, name) for name in names if f"sensitivity.{name}.milliseconds" in results]
+    return grids + [
+        _sensitivities(results, name) for name in names if f"sensitivity.{name}.peak_memory_bytes" in results
+    ]
 
 
 def to_table(grid: Grid) -> Table:
@@ -153,18 +155,15 @@ def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
 
 def _sensitivities(results: dict[str, Any], name: str) -> Grid:
     base = f"sensitivity.{name}"
-    keys = [
-        key.removesuffix(".milliseconds")
-        for key in results
-        if re.fullmatch(rf"{re.escape(base)}(\..+)?\.milliseconds", key)
-    ]
+    found = (re.fullmatch(rf"({re.escape(base)}(?:\..+)?)\.(?:milliseconds|peak_memory_bytes)", key) for key in results)
     rows = []
-    for key in keys:
-        ratio = f"{key}.milliseconds.ratio"
+    for key in dict.fromkeys(each[1] for each in found if each):
+        time, ratio, memory = f"{key}.milliseconds", f"{key}.milliseconds.ratio", f"{key}.peak_memory_bytes"
         rows.append([
-            key.removeprefix(base).removeprefix(".") or "as configured", f"{results[f'{key}.milliseconds']:,.1f}",
+            key.removeprefix(base).removeprefix(".") or "as configured",
+            f"{results[time]:,.1f}" if time in results else "",
             ratio_text(results, ratio) if f"{ratio}.verdict" in results else "",
-            _gib(results[f"{key}.peak_memory_bytes"]),
+            _gib(results[memory]) if memory in results else "",
         ])  # fmt: skip
     for key in results:
         if key.startswith(f"{base}.") and key.endswith(".note"):

@@ -1,22 +1,28 @@
 """What a step of each objective takes when one thing about it changes: text length, labels, resolution and so on.
 
-Each variant is measured in processes of its own, for its memory to be its own. All take turns, those of all objectives,
-and every other round goes backwards: what the machine does as time passes hits all alike.
+Each variant has a process of its own, where it takes turns with what is configured: what the machine does as time
+passes, and what one process has that another has not, hits both alike. Its memory is another process's.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 
-from catclip.compare.full_step import STEPS_OF_A_RUN
+from catclip.compare.full_step import STEPS_OF_A_RUN, Setting, seconds_a_step
 from catclip.compare.ratios import median_figures, ratio_figures
-from catclip.compare.step import MEMORY_STEPS, in_fresh_process, resident_bytes, training_batches
+from catclip.compare.step import (
+    MEMORY_ROUNDS,
+    MEMORY_STEPS,
+    first_batches,
+    in_fresh_process,
+    training_batches,
+    training_memory,
+)
 from catclip.config import MeasureConfig, PretrainConfig
-from catclip.data.loader import Batch, Loader
+from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.errors import UserError
 from catclip.models.backbone import build_backbone
 from catclip.models.heads import LabelHead
@@ -25,9 +31,8 @@ from catclip.objectives.base import Objective
 from catclip.objectives.categorical import Categorical
 from catclip.objectives.label_frequency import LabelFrequency
 from catclip.train.compiling import wants_compile
-from catclip.train.memory import memory_bytes
+from catclip.train.memory import is_out_of_memory
 from catclip.train.precision import multiplies_bf16, pick_precision
-from catclip.train.run import synchronize
 from catclip.train.trainer import Trainer
 
 PREFETCH = 2  # batches that each worker of the loader makes ahead, torch's default
@@ -54,11 +59,11 @@ class Variant:
         return f".{self.key}={self.value}" if self.key else ""
 
 
-class Trial(NamedTuple):
-    """Seconds of a step, the median, and the peak memory in bytes."""
+class Turns(NamedTuple):
+    """Seconds of a step, of each round: as configured, and of the variant."""
 
-    seconds: float
-    memory: int
+    base: list[float]
+    variant: list[float]
 
 
 def sensitivity_figures(
@@ -69,49 +74,60 @@ def sensitivity_figures(
     Args:
         configs: by the objective's name.
         device: where.
-        measure: what to change; steps.
+        measure: what to change; rounds, steps.
 
     Returns:
         `sensitivity.<name>.milliseconds|peak_memory_bytes` as configured, and the same of `<name>.<key>=<value>`, with
         `.spread`, and `.milliseconds.ratio` to what is configured as `ratio_figures`. Of `workers` the step's time is
-        what it takes with waiting for the loader, and its ratio is to as many as are configured.
+        what it takes with waiting for the loader, and its ratio is to as many as are configured; what they take of the
+        memory is not this process's.
         `.note`, why a variant could not be measured.
     """
-    rounds = measure.sensitivity.rounds
-    made = {name: list(variants(config, measure, device)) for name, config in configs.items()}
-    trials: dict[str, list[Trial]] = {f"{name}{each.name}": [] for name in made for each in made[name]}
-    turns = [(f"{name}{each.name}", each) for name in made for each in made[name]]
-    notes: dict[str, Any] = {}
-    for turn in range(rounds):
-        for key, variant in turns[::-1] if turn % 2 else turns:
-            if f"sensitivity.{key}.note" in notes:
-                continue
-            try:
-                trials[key].append(in_fresh_process(_try, variant, device, measure.steps))
-            except UserError as error:  # a backbone that drops no patches, torch.compile without a compiler
-                notes[f"sensitivity.{key}.note"] = str(error)
-    figures: dict[str, Any] = {"sensitivity.rounds": rounds}
-    for name, each in made.items():
-        for variant in each:
-            base = trials[f"{name}{_base(each, variant).name}"]
-            figures |= _figures(f"sensitivity.{name}{variant.name}", trials[f"{name}{variant.name}"], base)
-    return figures | notes
-
-
-def _base(made: list[Variant], variant: Variant) -> Variant:
-    """That of the variants which is as configured; of those that the loader feeds, that with as many workers."""
-    return next(each for each in made if each.fed == variant.fed and each.config == made[0].config)
-
-
-def _figures(key: str, trials: list[Trial], base: list[Trial]) -> dict[str, Any]:
-    if not trials:
-        return {}
-    figures: dict[str, Any] = median_figures(f"{key}.milliseconds", [1000 * each.seconds for each in trials])
-    figures |= median_figures(f"{key}.peak_memory_bytes", [float(each.memory) for each in trials])
-    if trials is not base and len(trials) == len(base):
-        ratio = ([each.seconds for each in trials], [each.seconds for each in base])
-        figures |= ratio_figures(f"{key}.milliseconds.ratio", *ratio)
+    figures: dict[str, Any] = {"sensitivity.rounds": measure.rounds, "sensitivity.steps": measure.steps}
+    for name, config in configs.items():
+        own, *others = variants(config, measure, device)
+        fed = Variant(own.config, "workers", str(config.data.workers), fed=True)
+        for base in (own, fed):
+            changed = [each for each in others if each.fed == base.fed]
+            figures |= _figures(f"sensitivity.{name}", base, changed, device, measure)
     return figures
+
+
+def _figures(
+    name: str, base: Variant, changed: list[Variant], device: torch.device, measure: MeasureConfig
+) -> dict[str, Any]:
+    """What is configured, then what is changed."""
+    first, configured = f"{name}{base.name}", []
+    rows: dict[str, Any] = {}
+    for variant in changed:
+        key = f"{name}{variant.name}"
+        try:
+            turns = in_fresh_process(take_turns, base, variant, device, measure)
+            rows |= _memory_figures(key, variant, device)
+        except UserError as error:  # a backbone that drops no patches, torch.compile without a compiler
+            rows[f"{key}.note"] = str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):
+                raise
+            rows[f"{key}.note"] = "There is not enough memory for it beside what is configured."
+        else:
+            configured += turns.base
+            rows |= _time_figures(key, turns.variant)
+            rows |= ratio_figures(f"{key}.milliseconds.ratio", turns.variant, turns.base)
+    return _memory_figures(first, base, device) | (_time_figures(first, configured) if configured else {}) | rows
+
+
+def _time_figures(key: str, seconds: list[float]) -> dict[str, float]:
+    return median_figures(f"{key}.milliseconds", [1000 * each for each in seconds])
+
+
+def _memory_figures(key: str, variant: Variant, device: torch.device) -> dict[str, float]:
+    if variant.fed:  # what the loader's processes take is not this one's
+        return {}
+    # A GPU's is counted by torch's allocator, the same each time.
+    count = 1 if device.type == "cuda" else MEMORY_ROUNDS
+    peaks = [float(in_fresh_process(_measure_memory, variant, device)) for _ in range(count)]
+    return median_figures(f"{key}.peak_memory_bytes", peaks)
 
 
 # ---- the variants ---------------------------------------------------------------------------------------------------
@@ -141,9 +157,10 @@ def variants(config: PretrainConfig, measure: MeasureConfig, device: torch.devic
     yield from (Variant(each, key, str(value)) for key, value, each in changed if each != own)
     if with_labels(config.objective):
         yield from (Variant(own, "vocabulary", str(labels), labels=labels) for labels in wanted.vocabulary)
-    for workers in sorted({*wanted.workers, config.data.workers}) if wanted.workers else ():
-        data = replace(config.data, workers=workers)
-        yield Variant(replace(config, data=data), "workers", str(workers), fed=True)
+    for workers in wanted.workers:
+        if workers != config.data.workers:
+            data = replace(config.data, workers=workers)
+            yield Variant(replace(config, data=data), "workers", str(workers), fed=True)
 
 
 def _resolutions(config: PretrainConfig) -> list[int]:
@@ -177,45 +194,64 @@ def with_labels(options: Mapping[str, Any]) -> bool:
     return "vocabulary" in options
 
 
-# ---- in a process of its own ----------------------------------------------------------------------------------------
+# ---- in processes of their own --------------------------------------------------------------------------------------
 
 
-def _try(variant: Variant, device: torch.device, steps: int) -> Trial:
-    config = variant.config
-    if config.run.precision == "bf16" and not multiplies_bf16(device):
+def take_turns(base: Variant, variant: Variant, device: torch.device, measure: MeasureConfig) -> Turns:
+    """Train a configuration and its variant in turn, in this process, each on its batch or on what a loader gives.
+
+    Raises:
+        UserError: the variant cannot be measured here; what the builders raise.
+    """
+    if variant.config.run.precision == "bf16" and not multiplies_bf16(device):
         raise UserError("This CPU has no instructions for bf16: a step takes about a hundred times as long.")
-    objective, batches = training_batches(config)
+    # Shapes of its own, or torch.compile would give the second side graphs for shapes that change.
+    with torch._dynamo.config.patch(automatic_dynamic_shapes=False):
+        sides = [_side(each, device, measure) for each in (base, variant)]
+        rounds = []
+        for t in range(measure.rounds + 1):  # the first, which warms up, does not count
+            order = (1, 0) if t % 2 else (0, 1)
+            taken = {side: sides[side]() for side in order}
+            rounds.append(taken)
+    return Turns(*([taken[side] for taken in rounds[1:]] for side in (0, 1)))
+
+
+def _side(variant: Variant, device: torch.device, measure: MeasureConfig) -> Callable[[], float]:
+    """What takes a turn of steps and returns the seconds of one."""
+    run, optim = variant.config.run, replace(variant.config.optim, warmup=0, cooldown=0)
+    objective, batches = training_batches(variant.config)
+    (batch,) = Loader(batches, 0, 1, workers=0, max_bad=1.0, pin=device.type == "cuda")
     if variant.labels is not None:
         set_labels(objective, variant.labels)
-    workers = config.data.workers if variant.fed else 0
-    # What the workers have made before the first step is no measure of how fast they are.
-    ahead, timed = MEMORY_STEPS - 1 + PREFETCH * workers, max(steps, PREFETCH * workers)
-    loader = Loader(batches, 0, ahead + timed if variant.fed else 1, workers=workers, max_bad=1.0,
-                    pin=device.type == "cuda")  # fmt: skip
-    made = iter(loader)
-    first = next(made)
-    if variant.labels is not None:
-        first = relabelled(first, variant.labels)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
-    before = resident_bytes() - weights
-    run, optim = config.run, replace(config.optim, warmup=0, cooldown=0)
+        batch = relabelled(batch, variant.labels)
+    setting = Setting(device, run.precision, wants_compile(run.compile, device), measure.steps, measure.rounds)
     trainer = Trainer(
-        objective, optim, STEPS_OF_A_RUN, device, run.precision, wants_compile(run.compile, device), run.seed,
-        tf32=run.tf32,
-    )  # fmt: skip
-    trainer.step(first)
-    following: Callable[[], Batch] = (lambda: next(made)) if variant.fed else (lambda: first)
-    seconds = []
-    for _ in range(ahead - 1 + timed):
-        start = time.perf_counter()
-        trainer.step(following())
-        synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    peak = memory_bytes(device)
-    taken = seconds[ahead - 1 :]
-    # Workers deliver in bursts: of those that are waited for, some steps wait for all.
-    typical = statistics.fmean(taken) if workers else statistics.median(taken)
-    return Trial(typical, peak if device.type == "cuda" else peak - before)
+        objective, optim, STEPS_OF_A_RUN, device, setting.precision, setting.compile, run.seed, tf32=run.tf32
+    )
+    if variant.fed:
+        return lambda: _fed_turn(trainer, batches, variant.config.data.workers, setting)
+    return lambda: seconds_a_step(lambda: trainer.step(batch), setting)
+
+
+def _fed_turn(trainer: Trainer, batches: TrainingBatches, workers: int, setting: Setting) -> float:
+    """Seconds of a step that waits for the loader, beyond what its workers had made before the first."""
+    ahead = PREFETCH * workers
+    timed = replace(setting, steps=max(setting.steps, ahead))  # they deliver in bursts
+    pin = setting.device.type == "cuda"
+    made = iter(Loader(batches, 0, ahead + timed.steps, workers=workers, max_bad=1.0, pin=pin))
+    for _ in range(ahead):
+        trainer.step(next(made))
+    taken = seconds_a_step(lambda: trainer.step(next(made)), timed)
+    assert next(made, None) is None  # ends the workers, too
+    return taken
+
+
+def _measure_memory(variant: Variant, device: torch.device) -> int:
+    objective, batches = first_batches(variant.config, MEMORY_STEPS)
+    if variant.labels is not None:
+        set_labels(objective, variant.labels)
+        batches = [relabelled(each, variant.labels) for each in batches]
+    return training_memory(objective, batches, variant.config, device)
 
 
 def set_labels(objective: Objective, labels: int) -> None:

@@ -22,6 +22,7 @@ from catclip.train.memory import memory_bytes
 from catclip.train.trainer import Trainer
 
 T = TypeVar("T")
+MEMORY_ROUNDS = 3  # processes that memory is measured in
 MEMORY_STEPS = 3  # after the second, the optimiser's state exists; the third meets it
 
 
@@ -49,14 +50,18 @@ def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
 
 
 def _measure_memory(config: PretrainConfig, device: torch.device) -> int:
-    objective, batches = first_batches(config, MEMORY_STEPS)
+    return training_memory(*first_batches(config, MEMORY_STEPS), config, device)
+
+
+def training_memory(objective: Objective, batches: list[Batch], config: PretrainConfig, device: torch.device) -> int:
+    """The peak, in bytes, of training on some batches, in a process that has done nothing else."""
     # The libraries, the lexicon and the tokenizer are there by now, and so is the model, which counts.
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
     before = resident_bytes() - weights
     optim = replace(config.optim, warmup=0, cooldown=0)
     run = config.run
     trainer = Trainer(
-        objective, optim, MEMORY_STEPS, device, run.precision, wants_compile(run.compile, device), run.seed,
+        objective, optim, len(batches), device, run.precision, wants_compile(run.compile, device), run.seed,
         tf32=run.tf32, micro_batch=run.micro_batch,
     )  # fmt: skip
     for batch in batches:

@@ -38,8 +38,7 @@ def check_sections(config: CompareConfig) -> None:
         check_choice("compare.sections", name, SECTIONS)
     for precision in wanted.sensitivity.precision:
         check_choice("compare.sensitivity.precision", precision, PRECISIONS)
-    least = [("rounds", wanted.rounds), ("steps", wanted.steps), ("sensitivity.rounds", wanted.sensitivity.rounds)]
-    for key, value in least:
+    for key, value in (("rounds", wanted.rounds), ("steps", wanted.steps)):
         if value < 1:
             raise UserError(f"compare.{key}={value} must be at least 1.")
     each = wanted.sensitivity

@@ -7,11 +7,13 @@ import torch
 
 from catclip.compare import sensitivity
 from catclip.compare.sensitivity import (
-    Trial,
+    Turns,
+    Variant,
     _resolutions,
     relabelled,
     sensitivity_figures,
     set_labels,
+    take_turns,
     text_length,
     variants,
     with_text_length,
@@ -22,9 +24,9 @@ from tests import tiny
 
 CPU = torch.device("cpu")
 WANTED = SensitivityConfig(
-    text_length=[16, 8], vocabulary=[1000], patch_dropout=[0.5], workers=[0, 1], precision=["fp32", "bf16"], rounds=2
+    text_length=[16, 8], vocabulary=[1000], patch_dropout=[0.5], workers=[0, 1], precision=["fp32", "bf16"]
 )
-MEASURE = MeasureConfig(steps=1, sensitivity=WANTED)
+MEASURE = MeasureConfig(rounds=2, steps=1, sensitivity=WANTED)
 
 
 @pytest.mark.parametrize("name", tiny.OBJECTIVES)
@@ -35,11 +37,11 @@ def test_each_variant_differs_in_one_thing(glyphs, name):
     for each in others:
         before, after = (_flat(asdict(one.config)) for one in (first, each))
         changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
-        as_configured = each.labels is not None or (each.fed and each.value == "0")
-        assert len(changed) == (0 if as_configured else 1), (each.name, changed)
+        assert len(changed) == (0 if each.labels is not None else 1), (each.name, changed)
     found = {each.name for each in others}
     assert found >= {".resolution=16", ".resolution=48", ".patch_dropout=0.5", ".precision=bf16", ".compile=true"}
-    assert ".precision=fp32" not in found  # as configured
+    assert ".workers=1" in found
+    assert not {".precision=fp32", ".workers=0"} & found  # as configured
     assert (".text_length=8" in found) == (name == "contrastive")
     assert ".text_length=16" not in found  # as configured
     assert (".vocabulary=1000" in found) == (name == "categorical")
@@ -80,24 +82,24 @@ def test_the_length_of_texts_as_configured(glyphs):
     assert text_length(tiny.objective_config("categorical", glyphs)) is None
 
 
-def test_all_take_turns_back_and_forth(glyphs, monkeypatch):
-    order = []
+def test_a_variant_and_what_is_configured_take_turns(glyphs, monkeypatch):
+    taken = []
 
-    def measured(_, variant, device, steps):
-        order.append((variant.config.objective["_target_"], variant.name))
-        return Trial(1.0, 100)
+    def side(variant, *_):
+        return lambda: taken.append(variant.name) or float(len(taken))
 
-    monkeypatch.setattr(sensitivity, "in_fresh_process", measured)
-    sensitivity_figures({name: tiny.config(name, glyphs) for name in tiny.OBJECTIVES}, CPU, MEASURE)
-    once = len(order) // 2
-    assert order[once:] == order[:once][::-1]
+    monkeypatch.setattr(sensitivity, "_side", side)
+    config = tiny.config("categorical", glyphs)
+    turns = take_turns(Variant(config), Variant(config, "x", "1"), CPU, MeasureConfig(rounds=3))
+    assert taken == ["", ".x=1", ".x=1", "", "", ".x=1", ".x=1", ""]
+    assert turns == ([4, 5, 8], [3, 6, 7])  # the first round warms up
 
 
 def test_emulated_bf16_is_not_measured(glyphs, monkeypatch):
     monkeypatch.setattr(sensitivity, "multiplies_bf16", lambda _: False)
     config = tiny.config("categorical", glyphs, precision="bf16")
     with pytest.raises(UserError, match="no instructions for bf16"):
-        sensitivity._try(sensitivity.Variant(config), CPU, 1)
+        take_turns(Variant(config), Variant(config), CPU, MEASURE)
 
 
 def test_more_labels_train(glyphs):
@@ -117,32 +119,56 @@ def test_more_labels_train(glyphs):
 
 
 def test_figures_are_medians_with_ratios_to_what_is_configured(glyphs, monkeypatch):
-    order = []
+    asked = []
 
-    def measured(_, variant, device, steps):
-        order.append(variant.name)
+    def in_fresh_process(function, *arguments):
+        if function is not take_turns:
+            return 100
+        base, variant, *_ = arguments
+        asked.append((base.name, variant.name))
         if variant.key == "patch_dropout":
             raise UserError("it drops none")
-        return Trial((3.0 if variant.key == "precision" else 1.0) + 0.01 * (len(order) > 12), 100)
+        if variant.key == "vocabulary":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        slower = 3.0 if variant.key == "precision" else 1.0
+        return Turns([1.0, 1.01], [slower, 1.01 * slower])
 
-    monkeypatch.setattr(sensitivity, "in_fresh_process", measured)
+    monkeypatch.setattr(sensitivity, "in_fresh_process", in_fresh_process)
     figures = sensitivity_figures({"a": tiny.config("categorical", glyphs)}, CPU, MEASURE)
-    assert order[0] == ""
-    assert order.count("") == order.count(".precision=bf16") == 2
-    assert order.count(".patch_dropout=0.5") == 1  # it is not asked again
+    assert asked[-1] == (".workers=0", ".workers=1")  # fed, like what it is compared with
+    assert {base for base, _ in asked[:-1]} == {""}
     assert figures["sensitivity.a.patch_dropout=0.5.note"] == "it drops none"
-    assert figures["sensitivity.a.precision=bf16.milliseconds.ratio"] == pytest.approx(3, rel=0.02)
-    assert figures["sensitivity.a.peak_memory_bytes"] == 100
+    assert "not enough memory" in figures["sensitivity.a.vocabulary=1000.note"]
+    assert figures["sensitivity.a.precision=bf16.milliseconds.ratio"] == pytest.approx(3)
+    assert figures["sensitivity.a.milliseconds"] == pytest.approx(1005)
+    assert figures["sensitivity.a.peak_memory_bytes"] == figures["sensitivity.a.resolution=48.peak_memory_bytes"] == 100
     assert figures["sensitivity.a.workers=1.milliseconds.ratio.verdict"] == "equal"
     assert "sensitivity.a.workers=0.milliseconds.ratio.verdict" not in figures  # as configured
+    assert "sensitivity.a.workers=1.peak_memory_bytes" not in figures
     assert not any(isinstance(value, dict | list) for value in figures.values())
 
 
+def test_what_fails_otherwise_is_not_hidden(glyphs, monkeypatch):
+    def in_fresh_process(function, *_):
+        if function is take_turns:
+            raise RuntimeError("shapes cannot be multiplied")
+        return 100
+
+    monkeypatch.setattr(sensitivity, "in_fresh_process", in_fresh_process)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        sensitivity_figures({"a": tiny.config("categorical", glyphs)}, CPU, MEASURE)
+
+
 @pytest.mark.slow
-def test_a_variant_is_measured_in_a_process_of_its_own(glyphs):
-    config = tiny.config("contrastive", glyphs)
-    made = {each.name: each for each in variants(config, MEASURE, CPU)}
-    for name in ("", ".text_length=8", ".workers=1"):
-        trial = sensitivity.in_fresh_process(sensitivity._try, made[name], CPU, 1)
-        assert trial.seconds > 0
-        assert 0 < trial.memory < 10**9
+@pytest.mark.parametrize("name", tiny.OBJECTIVES)
+def test_variants_are_measured_in_processes_of_their_own(glyphs, name):
+    wanted = SensitivityConfig([8], [1000], [16], [], [1], [], [])
+    measure = MeasureConfig(rounds=2, steps=1, sensitivity=wanted)
+    figures = sensitivity_figures({name: tiny.config(name, glyphs)}, CPU, measure)
+    changes = [".resolution=16", ".vocabulary=1000" if name == "categorical" else ".text_length=8"]
+    for change in ("", *changes):
+        assert figures[f"sensitivity.{name}{change}.milliseconds"] > 0
+        assert 0 < figures[f"sensitivity.{name}{change}.peak_memory_bytes"] < 10**9
+    for change in (*changes, ".workers=1"):
+        assert f"sensitivity.{name}{change}.milliseconds.ratio.verdict" in figures
+    assert not [key for key in figures if key.endswith(".note")]
