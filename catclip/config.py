@@ -313,6 +313,7 @@ class ZeroshotConfig:
     templates: str = "openai"  # by text: openai (80) | simple (7) | a file, a sentence with {} a line
     map: str = "nearest"  # by labels: nearest | hypernym | exact, or what `catclip map` wrote: a .tsv
     pool: str = "max"  # by labels: over a class's hyponyms in the vocabulary, max | sum, or none
+    hypernyms: float = 0.0  # by labels: the share of a class's score that its nearest hypernym's label has, 0 … 1
     weights: str = "ema"  # the averaged ones, ema | those of the last step, last
     out: str | None = None  # default: <model>/zeroshot.json
     device: str = "auto"  # auto | cpu | cuda | cuda:1 …

@@ -2,7 +2,7 @@
 
 import torch
 
-from catclip.errors import check_choice
+from catclip.errors import UserError, check_choice
 from catclip.objectives.base import Objective
 from catclip.transfer.head import row_directions
 from catclip.transfer.init import label_head
@@ -58,6 +58,19 @@ def _narrower(mapping: Mapping) -> list[list[int]]:
     return narrower
 
 
+def hypernym_rows(mapping: Mapping) -> list[list[int]]:
+    """Of each class the rows of the nearest hypernyms that are labels, one for each of its synsets, or none."""
+    near = Neighbourhood(mapping.vocabulary.wnids)
+    found = [[near.nearest_above(wnid, strictly=True) for wnid in match.synsets] for match in mapping.matches]
+    return [sorted({each.row for each in some if each}) for some in found]
+
+
+def check_hypernyms(share: float) -> None:
+    """Raise `UserError` for what is no share of a score that leaves the class itself some."""
+    if not 0 <= share < 1:
+        raise UserError(f"hypernyms={share:g} must be a share, at least 0 and below 1.")
+
+
 class LabelClassifier:
     """Pictures → scores of classes, by the label head of a run.
 
@@ -66,22 +79,40 @@ class LabelClassifier:
         mapping: the classes.
         pool: of the logits of a class's rows (see `pooled_rows`) the `max`, or the log of the `sum` of their
             exponentials; `none`: of its match alone the mean.
+        hypernyms: of a class's score the share, in [0, 1), that the logit of its nearest hypernym has among the labels
+            (see `hypernym_rows`): what looks like an animal is more likely a dog. A class without one, or without rows
+            of its own, does without.
         multilabel: whether a picture may show any number of the classes.
     """
 
-    def __init__(self, objective: Objective, mapping: Mapping, pool: str = "max", *, multilabel: bool = False) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        mapping: Mapping,
+        pool: str = "max",
+        hypernyms: float = 0.0,
+        *,
+        multilabel: bool = False,
+    ) -> None:
         check_choice("pool", pool, POOLS)
+        check_hypernyms(hypernyms)
         self._objective, self._pool = objective, pool
         rows = mapping.rows if pool == "none" else pooled_rows(mapping, multilabel)
         weight = row_directions(label_head(objective).head.weight)
         self._weight = weight[[row for some in rows for row in some]]
+        above = hypernym_rows(mapping) if hypernyms else [[]] * len(rows)
+        share = [hypernyms if some and each else 0.0 for some, each in zip(rows, above, strict=True)]
+        self._share = torch.tensor(share, device=weight.device)
+        nothing = weight.new_zeros(weight.shape[1])  # the mean of logits is the logit of the mean
+        self._above = torch.stack([weight[each].mean(0) if each else nothing for each in above])
         owners = [owner for owner, some in enumerate(rows) for _ in some]
         self._owners = torch.tensor(owners, device=weight.device)
         self._counts = torch.bincount(self._owners, minlength=len(rows))
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Scores float32 [B, C] of uint8 images [B, 3, H, W]; the least number for a class without rows."""
-        logits = self._objective.backbone(images).float() @ self._weight.T
+        features = self._objective.backbone(images).float()
+        logits = features @ self._weight.T
         owners = self._owners.expand(len(logits), -1)
         zeros = logits.new_zeros(len(logits), len(self._counts))
         if self._pool == "none":
@@ -91,4 +122,5 @@ class LabelClassifier:
             if self._pool == "sum":
                 shifted = (logits - scores.gather(1, owners)).exp()
                 scores = scores + zeros.scatter_add(1, owners, shifted).log()
+        scores = scores.lerp(features @ self._above.T, self._share)
         return torch.where(self._counts > 0, scores, torch.finfo(torch.float32).min)

@@ -74,9 +74,11 @@ class Neighbourhood:
                 break
         return Near(int(best[0]), float(similarities.max()))
 
-    def nearest_above(self, wnid: str) -> Near | None:
-        """The nearest hypernym, of equals the first, or the synset itself; None where no hypernym is among them."""
-        found = [(steps, self._row[above]) for above, steps in steps_above(wnid).items() if above in self._row]
+    def nearest_above(self, wnid: str, *, strictly: bool = False) -> Near | None:
+        """The nearest hypernym, of equals the first, or the synset itself, unless `strictly`; None if none is there."""
+        least = 1 if strictly else 0
+        rows = ((steps, self._row.get(above)) for above, steps in steps_above(wnid).items() if steps >= least)
+        found = [(steps, row) for steps, row in rows if row is not None]
         if not found:
             return None
         steps, row = min(found)

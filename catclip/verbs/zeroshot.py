@@ -19,7 +19,7 @@ from catclip.objectives.base import Objective
 from catclip.train.folder import load_objective
 from catclip.transfer.init import find_mapping, label_head
 from catclip.transfer.mapping import STRATEGIES, Mapping
-from catclip.transfer.pooling import POOLS, LabelClassifier
+from catclip.transfer.pooling import POOLS, LabelClassifier, check_hypernyms
 from catclip.verbs.classifying import choose_way, make_text_classifier
 from catclip.verbs.limits import check_at_least, check_file
 from catclip.verbs.measured import check_replaces, write_measured
@@ -32,6 +32,7 @@ def run(config: ZeroshotConfig) -> None:
     check_at_least({"workers": (config.workers, 0)})
     check_file(config.out)
     check_choice("pool", config.pool, POOLS)
+    check_hypernyms(config.hypernyms)
     objective = load_objective(Path(config.model), config.weights, device)
     by = choose_way(objective, config.by)
     settings, out = _settings(config, by), Path(config.out or Path(config.model) / "zeroshot.json")
@@ -78,7 +79,8 @@ def _classifier(
     if not config.map.endswith(".tsv"):
         check_choice("map", config.map, STRATEGIES)
     mapping = find_mapping(images.classes, label_head(objective).vocabulary, config.map)
-    return LabelClassifier(objective, mapping, config.pool, multilabel=images.multilabel), mapping
+    classifier = LabelClassifier(objective, mapping, config.pool, config.hypernyms, multilabel=images.multilabel)
+    return classifier, mapping
 
 
 def _settings(config: ZeroshotConfig, by: str) -> dict[str, Any]:
@@ -86,7 +88,9 @@ def _settings(config: ZeroshotConfig, by: str) -> dict[str, Any]:
     if isinstance(config.data, LabelledConfig):
         data = {f"data.{key}": value for key, value in asdict(config.data).items() if value is not None}
     # Not `map`, which is a figure.
-    own = {"templates": config.templates} if by == "text" else {"mapping": config.map, "pool": config.pool}
+    own: dict[str, Any] = {"templates": config.templates}
+    if by == "labels":
+        own = {"mapping": config.map, "pool": config.pool, "hypernyms": config.hypernyms}
     return {"model": config.model, **data, "weights": config.weights, "by": by, **own}
 
 

@@ -9,7 +9,7 @@ from catclip.errors import UserError
 from catclip.transfer.head import row_directions
 from catclip.transfer.init import transfer_init
 from catclip.transfer.mapping import load_mapping, map_classes
-from catclip.transfer.pooling import POOLS, LabelClassifier, pooled_rows
+from catclip.transfer.pooling import POOLS, LabelClassifier, hypernym_rows, pooled_rows
 
 DOG, CORGI, CAT, CAR, ANIMAL = "n02084071", "n02112826", "n02121620", "n02958343", "n00015388"
 NAMES = ["dog", "animal", "car", "truck", "xyzzy"]
@@ -81,6 +81,30 @@ def test_without_pooling_it_is_the_initialised_head():
     features = torch.randn(8, 6)
     scores = LabelClassifier(objective, mapping, "none")(features)
     assert torch.allclose(scores[:, :4], head(features)[:, :4], atol=1e-5)
+
+
+def test_a_hypernyms_row_has_its_share_of_the_score():
+    objective = Learned()
+    objective.vocabulary = Vocabulary.from_counts({DOG: 9, ANIMAL: 7, CORGI: 5, CAR: 3}, {})
+    names = ["corgi", "dog", "animal", "cat", "dog car", "xyzzy"]
+    mapping = map_classes(names, objective.vocabulary)
+    # From the nearest: the corgi's is the dog's, the dog's and the cat's the animal's; nothing is above those of a car.
+    assert hypernym_rows(mapping) == [[0], [1], [], [1], [1], []]
+    features = torch.randn(9, 6)
+    logits = features @ row_directions(objective.head.weight).T
+    for pool in POOLS:
+        alone = LabelClassifier(objective, mapping, pool)(features)
+        scores = LabelClassifier(objective, mapping, pool, 0.25)(features)
+        for number, rows in enumerate([[0], [1], [], [1], [1], []]):
+            wanted = 0.75 * alone[:, number] + 0.25 * logits[:, rows].mean(1) if rows else alone[:, number]
+            assert torch.allclose(scores[:, number], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_no_share_is_said(share):
+    objective = Learned()
+    with pytest.raises(UserError, match="must be a share"):
+        LabelClassifier(objective, map_classes(NAMES, objective.vocabulary), hypernyms=share)
 
 
 def test_an_unknown_pool_is_said():
