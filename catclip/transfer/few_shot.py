@@ -1,16 +1,14 @@
 """Few-shot: the linear probe on a handful of pictures a class, several times with others."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from catclip.models.finite import check_finite
-from catclip.transfer.multilabel_probe import fit_heads
+from catclip.transfer.logistic import fit_logistic
 
 # Inverse regularisation on standardised features. There is nothing to choose it by where each class has one picture;
 # of .001 to 1 none was best for 1, 4 and 16 pictures of CIFAR-10 alike.
@@ -41,6 +39,7 @@ def few_shot(
     shots: Sequence[int],
     draws: int,
     seed: int,
+    device: torch.device | str = "cpu",
 ) -> Iterator[Draw]:
     """Logistic regression on `draws` draws of each number of pictures a class.
 
@@ -52,6 +51,7 @@ def few_shot(
         shots: numbers of pictures. Where each shows one class, those of which a class has too few are left out.
         draws: of each.
         seed: of the draws; what a smaller number has, a larger one of the same draw has too.
+        device: where it is computed.
 
     Raises:
         UserError: features that are not finite.
@@ -63,7 +63,7 @@ def few_shot(
             continue
         for number in range(draws):
             rows = choose_shots(truth, count, np.random.default_rng((seed, number)))
-            yield Draw(count, number, len(rows), _scores(train[rows], truth[rows], test, multilabel))
+            yield Draw(count, number, len(rows), _scores(train[rows], truth[rows], test, multilabel, device))
 
 
 def choose_shots(truth: np.ndarray, shots: int, rng: np.random.Generator) -> np.ndarray:
@@ -72,14 +72,13 @@ def choose_shots(truth: np.ndarray, shots: int, rng: np.random.Generator) -> np.
     return np.unique(np.concatenate([order[truth[order, label]][:shots] for label in range(truth.shape[1])]))
 
 
-def _scores(train: np.ndarray, truth: np.ndarray, test: np.ndarray, multilabel: bool) -> np.ndarray:
+def _scores(
+    train: np.ndarray, truth: np.ndarray, test: np.ndarray, multilabel: bool, device: torch.device | str
+) -> np.ndarray:
     scaler = StandardScaler().fit(train)
-    x, test = scaler.transform(train).astype(np.float64), scaler.transform(test).astype(np.float64)
-    if multilabel:
-        weight, bias = fit_heads(torch.from_numpy(x), torch.from_numpy(truth).double(), STRENGTH)
-        return test @ weight.numpy() + bias.numpy()
-    with warnings.catch_warnings():
-        # scikit-learn wonders whether so many classes are a regression, where each has a picture or two.
-        warnings.filterwarnings("ignore", "The number of unique classes")
-        model = LogisticRegression(C=STRENGTH, max_iter=2000).fit(x, truth.argmax(axis=1))
-    return model.predict_proba(test)
+    x, test_x = (torch.from_numpy(scaler.transform(features)).double().to(device) for features in (train, test))
+    shown = torch.from_numpy(truth).to(device)
+    y = shown.double() if multilabel else shown.int().argmax(1)
+    head = fit_logistic(x, y, truth.shape[1], STRENGTH, tolerance=1e-6)
+    logits = head.logits(test_x)
+    return (logits if multilabel else logits.softmax(1)).cpu().numpy()

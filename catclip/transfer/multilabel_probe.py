@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import StandardScaler
 
@@ -13,7 +12,8 @@ from catclip.data.labelled import Splits
 from catclip.errors import UserError
 from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
-from catclip.transfer.probe import STRENGTHS, extract_features
+from catclip.transfer.logistic import Head, choose_strength, fit_logistic
+from catclip.transfer.probe import extract_features
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MultilabelProbeResult:
 def fit_multilabel_probe(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], device: torch.device | str = "cpu"
 ) -> MultilabelProbeResult:
-    """Logistic regressions, one a class; their common strength is chosen on a held-back fifth of the training set.
+    """Logistic regressions, one a class; their common strength is chosen on a held-back fifth, as CLIP's.
 
     Args:
         train: features float [N, D] and which classes they show, bool [N, C].
@@ -51,16 +51,20 @@ def fit_multilabel_probe(
         raise UserError(
             "A probe needs pictures with labels, more than a handful to learn from and some to be judged by."
         )
-    head: tuple[torch.Tensor, torch.Tensor] | None = None
-    validation = {}
-    for strength in STRENGTHS:  # each fit starts from the last one's solution
-        head = fit_heads(x[rest], y[rest], strength, head)
-        validation[strength] = _mean_average_precision(_logits(x[held], head), train[1][held])
-    strength = max(STRENGTHS, key=lambda c: (validation[c], -c))  # of equals the more regularised
-    head = fit_heads(x, y, strength, head)
+    head: Head | None = None
+
+    def fit(strength: float, x: torch.Tensor, y: torch.Tensor) -> Head:
+        nonlocal head
+        head = fit_logistic(x, y, y.shape[1], strength, head)  # from the last one's solution
+        return head
+
+    def score(strength: float) -> float:
+        return _mean_average_precision(fit(strength, x[rest], y[rest]).logits(x[held]), train[1][held])
+
+    strength, validation = choose_strength(score)
     return MultilabelProbeResult(
-        _mean_average_precision(_logits(test_x, head), test[1]),
-        validation[strength],
+        _mean_average_precision(fit(strength, x, y).logits(test_x), test[1]),
+        validation,
         strength,
         classes=y.shape[1],
         classes_evaluated=int(test[1].any(axis=0).sum()),
@@ -69,45 +73,9 @@ def fit_multilabel_probe(
     )
 
 
-def fit_heads(
-    x: torch.Tensor, y: torch.Tensor, strength: float, start: tuple[torch.Tensor, torch.Tensor] | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """C logistic regressions with the same L2 penalty, by L-BFGS: `strength` × summed BCE + ½ ‖weights‖².
-
-    Args:
-        x: features float64 [N, D].
-        y: 0 or 1, float64 [N, C].
-        strength: inverse regularisation, as scikit-learn's C; biases are not regularised.
-        start: where to start from; None: zeros.
-
-    Returns:
-        Weights float64 [D, C] and biases float64 [C].
-    """
-    weight = x.new_zeros(x.shape[1], y.shape[1]) if start is None else start[0].clone()
-    bias = x.new_zeros(y.shape[1]) if start is None else start[1].clone()
-    parameters = [weight.requires_grad_(), bias.requires_grad_()]
-    optimiser = torch.optim.LBFGS(
-        parameters, max_iter=1000, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> float:
-        optimiser.zero_grad()
-        penalty = weight.square().sum() / (2 * strength * len(x))
-        loss = F.binary_cross_entropy_with_logits(x @ weight + bias, y, reduction="sum") / len(x) + penalty
-        loss.backward()
-        return float(loss.detach())
-
-    optimiser.step(closure)
-    return weight.detach(), bias.detach()
-
-
-def _logits(x: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
-    return (x @ head[0] + head[1]).cpu().numpy()
-
-
-def _mean_average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Over the classes that occur, from scores float [N, C] and truth bool [N, C]."""
-    occurring = truth.any(axis=0)
+def _mean_average_precision(logits: torch.Tensor, truth: np.ndarray) -> float:
+    """Over the classes that occur, from logits [N, C] and truth bool [N, C]."""
+    occurring, scores = truth.any(axis=0), logits.cpu().numpy()
     return float(np.mean(average_precision_score(truth[:, occurring], scores[:, occurring], average=None)))
 
 

@@ -1,25 +1,21 @@
 """The linear probe: logistic regression on frozen features (CLIP, arXiv 2103.00020, section 3.2)."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from catclip.config import PretrainConfig
 from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.errors import UserError
 from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
-
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation, on standardised features
+from catclip.transfer.logistic import Head, choose_strength, fit_logistic
 
 
 @dataclass(frozen=True)
@@ -51,12 +47,15 @@ def extract_features(
         return torch.cat([embed(batch["images"].to(device)).float().cpu() for batch in batches]).numpy()
 
 
-def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> ProbeResult:
-    """L-BFGS logistic regression; the strength is chosen on a held-back fifth of the training set.
+def fit_probe(
+    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], device: torch.device | str = "cpu"
+) -> ProbeResult:
+    """L-BFGS logistic regression; the strength is chosen on a held-back fifth of the training set, as CLIP's.
 
     Args:
         train: features float [N, D] and classes int [N].
         test: the same of the test pictures, seen once.
+        device: where it is computed.
 
     Raises:
         UserError: fewer than two classes, a class with fewer than two training pictures, features that are not finite.
@@ -66,19 +65,26 @@ def fit_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.n
         raise UserError("A probe needs at least two classes with at least two training pictures each.")
     check_finite(train[0], test[0])
     scaler = StandardScaler().fit(train[0])
+    x, test_x = (torch.from_numpy(scaler.transform(features)).double().to(device) for features in (train[0], test[0]))
+    y, test_y = (torch.from_numpy(classes).long().to(device) for classes in (train[1], test[1]))
     # A fifth, but as many as there are classes, where those have fewer than five pictures.
-    held = max(math.ceil(0.2 * len(train[1])), len(present))
-    x, y = scaler.transform(train[0]), train[1]
-    fit_x, held_x, fit_y, held_y = train_test_split(x, y, test_size=held, random_state=0, stratify=y)
-    # One model for all fits: each starts from the last one's solution.
-    model = LogisticRegression(max_iter=2000, tol=1e-3, warm_start=True)
-    with threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
-        # scikit-learn wonders whether so many classes are a regression, where each has a picture or two.
-        warnings.filterwarnings("ignore", "The number of unique classes")
-        validation = {c: model.set_params(C=c).fit(fit_x, fit_y).score(held_x, held_y) for c in STRENGTHS}
-        strength = max(STRENGTHS, key=lambda c: (validation[c], -c))  # of equals the more regularised
-        accuracy = model.set_params(C=strength).fit(x, y).score(scaler.transform(test[0]), test[1])
-    return ProbeResult(accuracy, validation[strength], strength, int(y.max()) + 1, len(y), len(test[1]))
+    held = max(math.ceil(0.2 * len(y)), len(present))
+    split = train_test_split(np.arange(len(y)), test_size=held, random_state=0, stratify=train[1])
+    rest, back = (torch.from_numpy(rows).to(device) for rows in split)
+    classes, head = int(train[1].max()) + 1, None
+
+    def fit(strength: float, x: torch.Tensor, y: torch.Tensor) -> Head:
+        nonlocal head
+        head = fit_logistic(x, y, classes, strength, head)  # from the last one's solution
+        return head
+
+    def accuracy(head: Head, x: torch.Tensor, y: torch.Tensor) -> float:
+        return float((head.logits(x).argmax(1) == y).double().mean())
+
+    strength, validation = choose_strength(lambda c: accuracy(fit(c, x[rest], y[rest]), x[back], y[back]))
+    return ProbeResult(
+        accuracy(fit(strength, x, y), test_x, test_y), validation, strength, classes, len(y), len(test_y)
+    )
 
 
 def check_classes(train: LabelledImages) -> None:
@@ -111,7 +117,7 @@ def probe(objective: Objective, data: str | Path | Splits, device: torch.device,
     check_counts(train)
     size = objective.backbone.image_size
     features = [extract_features(objective.embed, images, size, device, workers) for images in (train, test)]
-    return fit_probe((features[0], train.label_ids), (features[1], test.label_ids))
+    return fit_probe((features[0], train.label_ids), (features[1], test.label_ids), device)
 
 
 def probe_evaluator(

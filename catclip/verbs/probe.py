@@ -102,13 +102,13 @@ def _probe(
     """What there is to say of features of training and test pictures, in flat keys."""
     multilabel = splits.train.multilabel
     if config.method == "lbfgs" and not multilabel:  # without a dense table of its classes, which may be large
-        return asdict(fit_probe((train, splits.train.label_ids), (test, splits.test.label_ids)))
+        return asdict(fit_probe((train, splits.train.label_ids), (test, splits.test.label_ids), device))
     truth, expected = splits.train.multi_hot(), splits.test.multi_hot()
     if config.method == "lbfgs":
         return asdict(fit_multilabel_probe((train, truth), (test, expected), device))
     common = {"classes": truth.shape[1], "train_images": len(train), "test_images": len(test)}
     if config.method == "few_shot":
-        draws = few_shot(train, truth, test, multilabel, settings["shots"], config.draws, config.seed)
+        draws = few_shot(train, truth, test, multilabel, settings["shots"], config.draws, config.seed, device)
         return common | _over_draws(draws, expected, multilabel)
     if config.method == "knn":
         scores = knn_scores(train, truth, test, config.neighbours, device)

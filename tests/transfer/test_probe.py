@@ -8,12 +8,11 @@ import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catclip.data.labelled import open_labelled
 from catclip.errors import UserError
-from catclip.transfer.probe import STRENGTHS, extract_features, fit_probe, probe, probe_evaluator
+from catclip.transfer.probe import extract_features, fit_probe, probe, probe_evaluator
 from tests import tiny
 
 CPU = torch.device("cpu")
@@ -34,15 +33,19 @@ def test_probe_agrees_with_scikit_learn_alone(spread):
     train, test = blobs(0, 200, spread=spread), blobs(1, 400, spread=spread)
     result = fit_probe(train, test)
 
-    def fitted(strength, x, y):
-        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=10_000, tol=1e-8)).fit(x, y)
+    scaler = StandardScaler().fit(train[0])
 
-    fit_x, held_x, fit_y, held_y = train_test_split(*train, test_size=0.2, random_state=0, stratify=train[1])
-    scores = {strength: fitted(strength, fit_x, fit_y).score(held_x, held_y) for strength in STRENGTHS}
-    # One picture of the forty held back is .025: standardising on all or on the rest, and the tolerance, may turn one.
-    assert result.validation_accuracy == pytest.approx(max(scores.values()), abs=0.026)
-    assert scores[result.strength] == pytest.approx(max(scores.values()), abs=0.026)
-    assert result.accuracy == pytest.approx(fitted(result.strength, *train).score(*test), abs=0.01)
+    def fitted(strength, x, y):
+        return LogisticRegression(C=strength, max_iter=10_000, tol=1e-8).fit(x, y)
+
+    x, test_x = scaler.transform(train[0]), scaler.transform(test[0])
+    fit_x, held_x, fit_y, held_y = train_test_split(x, train[1], test_size=0.2, random_state=0, stratify=train[1])
+    strengths = [*10.0 ** np.arange(-4, 4, 0.5), result.strength]
+    scores = {strength: fitted(strength, fit_x, fit_y).score(held_x, held_y) for strength in strengths}
+    # One picture of the forty held back is .025: how far a fit converges may turn one.
+    assert result.validation_accuracy == pytest.approx(scores[result.strength], abs=0.026)
+    assert scores[result.strength] > max(scores.values()) - 0.06, "the search may miss a peak that is noise"
+    assert result.accuracy == pytest.approx(fitted(result.strength, x, train[1]).score(test_x, test[1]), abs=0.01)
     assert (result.classes, result.train_images, result.test_images) == (4, 200, 400)
 
 
@@ -58,7 +61,7 @@ def test_probe_of_noise_is_chance_and_of_a_giveaway_is_perfect():
 def test_of_equally_good_strengths_the_more_regularised_is_taken():
     labels = np.arange(100) % 2
     features = np.stack([labels * 2.0 - 1, np.zeros(100)], axis=1)  # a constant feature does no harm
-    assert fit_probe((features, labels), (features, labels)).strength == min(STRENGTHS)
+    assert fit_probe((features, labels), (features, labels)).strength == pytest.approx(1e-4)
 
 
 def test_probe_is_the_same_each_time():
