@@ -111,7 +111,9 @@ def plot_efficiency(drawn: Sequence[Line], figure: str, path: Path) -> None:
         axes.set_xticks(ticks, minor=False)
         axes.set_xticks([], minor=True)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        axes.set_title("Label efficiency; bands: standard deviation over seeds", fontsize=10)
+        seeds = sorted({len(values) for line in drawn for values in line.values.values()})
+        of = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        axes.set_title(f"Label efficiency; bands: standard deviation over seeds ({of})", fontsize=10)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
         drawing.savefig(path, dpi=130)

@@ -16,6 +16,7 @@ from catclip.models.backbone import Backbone
 State = dict[str, torch.Tensor]
 
 _STEP = re.compile(r"step-(\d+)")
+_RESAMPLED = ("pos_embed", "patch_embed.proj.weight")  # by timm
 _SHOWN = 3  # names of tensors in a message
 
 
@@ -109,7 +110,8 @@ def _fit(found: State, backbone: Backbone) -> State:
         fitted = convert(found, backbone.trunk)
     # What the conversions raise on tensors that they do not expect.
     except (RuntimeError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise _OtherBackboneError(str(error) or type(error).__name__) from error
+        other = _first_difference(found, backbone) or str(error) or type(error).__name__
+        raise _OtherBackboneError(other) from error
     classifier = backbone.trunk.pretrained_cfg.get("classifier") or ()
     names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     own, dropped = backbone.trunk.state_dict(), tuple(f"{name}." for name in names)
@@ -121,6 +123,15 @@ def _conversion(name: str) -> Callable[[State, nn.Module], State]:
     module: Any = import_module(model_entrypoint(name).__module__)
     convert: Callable[[State, nn.Module], State] = getattr(module, "checkpoint_filter_fn", lambda state, _: state)
     return convert
+
+
+def _first_difference(found: State, backbone: Backbone) -> str | None:
+    """Of the tensors that have timm's names already, but for those that timm resamples."""
+    own = backbone.trunk.state_dict()
+    for key in own:
+        if key in found and key not in _RESAMPLED and found[key].shape != own[key].shape:
+            return f"{key} is {list(found[key].shape)} there and {list(own[key].shape)} here"
+    return None
 
 
 def _check(fitted: State, backbone: Backbone) -> None:

@@ -32,7 +32,10 @@ def read_class_list(source: str | Path) -> list[str]:
     if path.is_dir():
         return _folders(path)
     if not path.is_file():
-        raise UserError(f"classes={source}: give {IMAGENET}, a file with a class name a line, or a folder of classes.")
+        raise UserError(
+            f"classes={source} is no file and no folder: give {IMAGENET}, a file with a class name a line, or a folder "
+            "of classes."
+        )
     lines = read_classes(path)
     header = lines[0].split("\t")
     if "Name" in header:

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import dropwhile
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from rich.markup import escape
@@ -22,6 +24,7 @@ from catclip.transfer.similarity import Neighbourhood
 STRATEGIES = ("nearest", "hypernym", "exact")
 # From the surest to the least sure. `given`: by the user, in an edited file; `partly`: some of its synsets have no row.
 HOW = ("exact", "rollup", "given", "hypernym", "nearest", "partly", "none")
+_DIGEST = re.compile(r"^# vocabulary_digest=(\w+)", re.MULTILINE)
 _COLUMNS = ("class", "read_as", "synsets", "synset_names", "rows", "row_names", "how", "similarity")
 
 
@@ -82,12 +85,18 @@ class Mapping:
 
     def summary(self) -> str:
         """In a sentence or three: the shares, what has no row, and what cannot be told apart."""
-        text = f"{len(self):,} classes: " + ", ".join(f"{share:.1%} {how}" for how, share in self.shares().items())
+        shares = [f"{share:.1%} {how}" + self._similarity(how) for how, share in self.shares().items()]
+        text = f"{len(self):,} classes: {', '.join(shares)}"
         if none := [match.name for match in self.matches if not match.rows]:
             text += f". Without a row: {_some(none)}"
         if same := self.same_rows():
             text += f". On one row, and so alike: {_some([_equation(names) for names in same], 3)}"
         return text + "."
+
+    def _similarity(self, how: str) -> str:
+        """The mean of those found so, in brackets, where they are no labels themselves."""
+        found = [match.similarity for match in self.matches if match.how == how and match.similarity is not None]
+        return f" (similarity {fmean(found):.2f})" if how in ("hypernym", "nearest") and found else ""
 
     def table(self, most: int = 40) -> Table:
         """The matches to look at: the least sure ones first, `most` of them."""
@@ -216,7 +225,9 @@ def load_mapping(path: str | Path, vocabulary: Vocabulary, names: Sequence[str] 
             or it has not the classes.
     """
     rows = list(_read_rows(Path(path)))
-    found = [_match(fields, vocabulary, f"Line {number} of {path}") for number, fields in rows]
+    made_for = _DIGEST.search(Path(path).read_text(encoding="utf-8-sig"))
+    other = " (made for another vocabulary)" if made_for and made_for[1] != vocabulary.digest else ""
+    found = [_match(fields, vocabulary, f"Line {number} of {path}{other}") for number, fields in rows]
     # Two classes may have one name (ImageNet-1k has two cranes), but only their order tells them apart.
     if names is not None and [match.name for match in found] != list(names):
         matches: dict[str, Match] = {}

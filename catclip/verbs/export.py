@@ -44,7 +44,8 @@ def run(config: ExportConfig) -> None:
             (folder / "README.md").write_text(card(release, config.format, sections), encoding="utf-8")
             files = sorted(each.name for each in folder.iterdir())
     console.print(f"{out}: {', '.join(files)}", markup=False, soft_wrap=True)
-    console.print(sections[0].text, markup=False, soft_wrap=True)
+    usage = "\n".join(line for line in sections[0].text.splitlines() if not line.startswith("```"))
+    console.print(usage, markup=False, soft_wrap=True)
 
 
 @contextmanager

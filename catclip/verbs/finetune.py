@@ -39,6 +39,7 @@ from catclip.transfer.mapping import Mapping
 from catclip.verbs.evaluators import build_evaluators
 from catclip.verbs.training import check, intervals, make_runs, optim_in_steps, pick_device
 
+EPOCHS = 10  # as published (CatLIP, arXiv 2404.15653, appendix)
 _HEADLINES = {"top_1": "top-1", "map": "mAP"}
 
 
@@ -55,6 +56,8 @@ def run(config: FinetuneConfig) -> float | None:
 def _run(config: FinetuneConfig) -> float | None:
     assert config.run.out is not None
     out, console = Path(config.run.out), Console(highlight=False, quiet=rank() > 0)
+    if config.run.steps is None and config.run.samples is None and config.run.epochs is None:
+        config = replace(config, run=replace(config.run, epochs=EPOCHS))
     # `run.best` needs evaluators, and this run always has one.
     check(replace(config, run=replace(config.run, best=None)))
     device = pick_device(config.run.device)
@@ -66,10 +69,13 @@ def _run(config: FinetuneConfig) -> float | None:
             _write_results(config, splits, out)
         console.print(f"{out} is done already: see its finetune.json.", markup=False)
         return one_figure.score(json.loads((out / "summary.json").read_text()))
+    # Before the folder is made: much of what can be wrong is found here.
+    _length(config, splits.train)
+    start = _start(config, splits.train, not list_checkpoints(out / "checkpoints"), device)
     with ExitStack() as locks:
         if rank() == 0:
             locks.enter_context(locked(out, "trains in"))
-        return _train(config, splits, out, device, console)
+        return _train(config, splits, start, out, device, console)
 
 
 def _open(config: FinetuneConfig) -> Splits:
@@ -144,13 +150,18 @@ def _start(
 # ---------------------------------------------------------------- training
 
 
-def _train(config: FinetuneConfig, splits: Splits, out: Path, device: torch.device, console: Console) -> float | None:
-    images = splits.train
-    order = Order(np.array([len(images)]), config.run.seed, len(images), ranks=ranks())
-    length = run_length(config.run, order.epoch_length)
+def _train(
+    config: FinetuneConfig,
+    splits: Splits,
+    start: tuple[Classification, Mapping | None],
+    out: Path,
+    device: torch.device,
+    console: Console,
+) -> float | None:
+    images, (objective, mapping) = splits.train, start
+    order, length = _length(config, images)
     optim = optim_in_steps(config.optim, length)
     evaluations = _evaluations(config, splits.test, length, device)
-    objective, mapping = _start(config, images, not list_checkpoints(out / "checkpoints"), device)
     (trained,) = make_runs(
         {"finetune": config}, {"finetune": out}, {"finetune": objective}, evaluations, optim, length.steps, device
     )
@@ -163,6 +174,11 @@ def _train(config: FinetuneConfig, splits: Splits, out: Path, device: torch.devi
     console.print(f"Done: {_describe(results)}")
     console.print(f"Weights, metrics and configuration: {out}", markup=False)
     return one_figure.score(trained.summary())
+
+
+def _length(config: FinetuneConfig, images: LabelledImages) -> tuple[Order, Length]:
+    order = Order(np.array([len(images)]), config.run.seed, len(images), ranks=ranks())
+    return order, run_length(config.run, order.epoch_length)
 
 
 def _evaluations(

@@ -11,6 +11,8 @@ from catclip.train.folder import read_config
 from catclip.transfer.class_list import read_class_list
 from catclip.transfer.mapping import map_classes
 
+_SHOWN = 40  # lines of the table
+
 
 def run(config: MapConfig) -> None:
     """Write the report and print its least sure lines."""
@@ -25,9 +27,14 @@ def run(config: MapConfig) -> None:
     vocabulary = Vocabulary.load(file)
     mapping = map_classes(read_class_list(config.classes), vocabulary, config.strategy)
     mapping.save(out, vocabulary=file, classes=config.classes, strategy=config.strategy)
-    console.print(mapping.table())
+    console.print(mapping.table(_SHOWN))
+    if len(mapping) > _SHOWN:
+        console.print(f"… and {len(mapping) - _SHOWN:,} that are as sure or surer")
     console.print(f"\n{mapping.summary()}", markup=False)
-    console.print(f"Every class, to be edited under `rows` and given as map={out}", markup=False)
+    console.print(
+        f"Every class, to be edited under `rows` and given to zeroshot as map={out}, to finetune as init={out}",
+        markup=False,
+    )
 
 
 def _of_run(model: Path) -> Path:

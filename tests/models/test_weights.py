@@ -217,6 +217,12 @@ def test_another_backbone_is_one_clear_message(tmp_path):
         tiny.assert_same(dict(backbone.trunk.state_dict()), before)
 
 
+def test_the_difference_is_named_where_positions_fail_first(tmp_path):
+    torch.save(build(class_token=False, global_pool="avg").trunk.state_dict(), tmp_path / "vit.pth")
+    with pytest.raises(UserError, match=r"patch_embed.proj.bias is \[32\] there and \[64\] here"):
+        load_weights(build(embed_dim=64), tmp_path / "vit.pth")
+
+
 def test_code_in_a_file_is_not_run_and_nobody_is_told_to(tmp_path):
     torch.save({"state_dict": theirs().state_dict(), "config": Path(".")}, tmp_path / "vit.pth")
     with pytest.raises(UserError, match="save its state_dict alone") as refusal:

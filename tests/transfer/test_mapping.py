@@ -73,6 +73,9 @@ def test_the_report_comes_back(vocabulary, tmp_path):
     assert load_mapping(path, vocabulary, ["xyzzy", "dog"]).matches == [mapping.matches[3], mapping.matches[0]]
     text = path.read_text()
     assert f"# vocabulary_digest={vocabulary.digest}\n# strategy=nearest\nclass\t" in text
+    smaller = Vocabulary.from_counts({DOG: 2, CAR: 1}, {})
+    with pytest.raises(UserError, match=r"Line \d+ of .*map.tsv \(made for another vocabulary\): .* is no label"):
+        load_mapping(path, smaller)
 
 
 def test_the_report_can_be_edited(vocabulary, tmp_path):
@@ -185,8 +188,8 @@ def test_what_cannot_be_mapped_is_said(vocabulary):
 def test_summary_and_table(vocabulary):
     mapping = map_classes(["dog", "corgi", "xyzzy [b]"], vocabulary)
     assert mapping.summary() == (
-        "3 classes: 33.3% exact, 33.3% nearest, 33.3% none. Without a row: xyzzy [b]. On one row, and so alike: "
-        "dog = corgi."
+        "3 classes: 33.3% exact, 33.3% nearest (similarity 0.50), 33.3% none. Without a row: xyzzy [b]. On one row, "
+        "and so alike: dog = corgi."
     )
     alike = map_classes(["dog, domestic dog", *["dog"] * 4, "xyzzy, xyz", "foobar"], vocabulary).summary()
     assert (
