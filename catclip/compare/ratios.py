@@ -64,10 +64,13 @@ def median_figures(name: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def ratio_text(results: dict[str, Any], name: str) -> str:
-    """Return a ratio for people: `1.52×`, or why there is none."""
+    """Return a ratio for people: `1.52×`; or why there is none, and which side of 1 it is on if that is clear."""
     if name in results:
         return f"{results[name]:.2f}×"
     verdict = results[f"{name}.verdict"]
     if verdict == FEW:
         return FEW
-    return f"{verdict} ({results[f'{name}.low']:.2f}–{results[f'{name}.high']:.2f}×)"
+    low, high = results[f"{name}.low"], results[f"{name}.high"]
+    if verdict == UNCLEAR and not low <= 1 <= high:
+        verdict = "less" if high < 1 else "more"
+    return f"{verdict} ({low:.2f}–{high:.2f}×)"
