@@ -203,7 +203,8 @@ of the rounds' ratios, where its {CONFIDENCE:.0%} interval (order statistics; of
 lies on one side of 1 and within ±{ROUNDS_WIDEST:.0%}. *Less* and *more* are intervals on one side of 1 that are
 wider; *equal* is what lies within {ALIKE:.0%} of it, *unclear* everything else. Of seeds: the geometric mean of the
 seeds' ratios, where its interval (Student's t, of the logarithms) lies on one side of 1 and spans at most a factor
-of {WIDEST:g}. ± is the standard deviation over seeds; *spread* goes from the least to the largest, as a share of the median.
+of {WIDEST:g}. ± is the standard deviation over seeds; *spread* goes from the least to the largest, as a
+share of the median.
 
 **"To 2nd's best"**: what each spends until it reaches the best accuracy that the contrastive run of the same seed
 ever has, with straight lines between evaluations, which are not on the clock.
