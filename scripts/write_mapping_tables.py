@@ -8,7 +8,6 @@ import json
 import re
 import sys
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from catclip.captions import SynsetExtractor, Vocabulary
@@ -45,8 +44,8 @@ def figures(captions: Path, classes: Path) -> dict[str, Any]:
 
 def shares(classes: list[str], vocabulary: Vocabulary) -> dict[str, float]:
     mapping = map_classes(classes, vocabulary)
-    near = [match.similarity for match in mapping.matches if match.how == "nearest" and match.similarity is not None]
-    return mapping.shares() | ({"similarity": fmean(near)} if near else {})
+    near = mapping.similarity("nearest")
+    return mapping.shares() | ({} if near is None else {"similarity": near})
 
 
 def text(results: dict[str, Any]) -> str:

@@ -110,7 +110,7 @@ def _fit(found: State, backbone: Backbone) -> State:
         fitted = convert(found, backbone.trunk)
     # What the conversions raise on tensors that they do not expect.
     except (RuntimeError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        other = _first_difference(found, backbone) or str(error) or type(error).__name__
+        other = _first_difference(found, backbone.trunk.state_dict(), _RESAMPLED) or str(error) or type(error).__name__
         raise _OtherBackboneError(other) from error
     classifier = backbone.trunk.pretrained_cfg.get("classifier") or ()
     names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
@@ -125,20 +125,18 @@ def _conversion(name: str) -> Callable[[State, nn.Module], State]:
     return convert
 
 
-def _first_difference(found: State, backbone: Backbone) -> str | None:
-    """Of the tensors that have timm's names already, but for those that timm resamples."""
-    own = backbone.trunk.state_dict()
+def _first_difference(found: State, own: State, left_out: tuple[str, ...] = ()) -> str | None:
+    """The first of our tensors that is there in another shape."""
     for key in own:
-        if key in found and key not in _RESAMPLED and found[key].shape != own[key].shape:
+        if key in found and key not in left_out and found[key].shape != own[key].shape:
             return f"{key} is {list(found[key].shape)} there and {list(own[key].shape)} here"
     return None
 
 
 def _check(fitted: State, backbone: Backbone) -> None:
     own = backbone.trunk.state_dict()
-    for key in own:
-        if key in fitted and fitted[key].shape != own[key].shape:
-            raise _OtherBackboneError(f"{key} is {list(fitted[key].shape)} there and {list(own[key].shape)} here")
+    if other := _first_difference(fitted, own):
+        raise _OtherBackboneError(other)
     if missing := [key for key in own if key not in fitted]:
         raise _OtherBackboneError(f"it lacks {_some(missing)}")
     if extra := [key for key in fitted if key not in own]:

@@ -57,6 +57,22 @@ def fit_logistic(
     return Head(weight.detach(), bias.detach())
 
 
+class WarmFits:
+    """Fits in a row, each from the last one's solution.
+
+    Args:
+        classes: as `fit_logistic` takes them.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._last: Head | None = None
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor, strength: float) -> Head:
+        self._last = fit_logistic(x, y, self._classes, strength, self._last)
+        return self._last
+
+
 def choose_strength(score: Callable[[float], float]) -> tuple[float, float]:
     """Search 10⁻⁴ … 10⁴, in the end eight to a decade, for the strength that does best on held-back pictures.
 

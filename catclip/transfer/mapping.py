@@ -85,7 +85,11 @@ class Mapping:
 
     def summary(self) -> str:
         """In a sentence or three: the shares, what has no row, and what cannot be told apart."""
-        shares = [f"{share:.1%} {how}" + self._similarity(how) for how, share in self.shares().items()]
+        near = {how: self.similarity(how) for how in ("hypernym", "nearest")}
+        shares = [
+            f"{share:.1%} {how}" + (f" (similarity {value:.2f})" if (value := near.get(how)) is not None else "")
+            for how, share in self.shares().items()
+        ]
         text = f"{len(self):,} classes: {', '.join(shares)}"
         if none := [match.name for match in self.matches if not match.rows]:
             text += f". Without a row: {_some(none)}"
@@ -93,10 +97,10 @@ class Mapping:
             text += f". On one row, and so alike: {_some([_equation(names) for names in same], 3)}"
         return text + "."
 
-    def _similarity(self, how: str) -> str:
-        """The mean of those found so, in brackets, where they are no labels themselves."""
+    def similarity(self, how: str) -> float | None:
+        """The mean path similarity of the classes whose row was found so; None where there are none."""
         found = [match.similarity for match in self.matches if match.how == how and match.similarity is not None]
-        return f" (similarity {fmean(found):.2f})" if how in ("hypernym", "nearest") and found else ""
+        return fmean(found) if found else None
 
     def table(self, most: int = 40) -> Table:
         """The matches to look at: the least sure ones first, `most` of them."""

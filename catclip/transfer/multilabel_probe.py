@@ -12,7 +12,7 @@ from catclip.data.labelled import Splits
 from catclip.errors import UserError
 from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
-from catclip.transfer.logistic import Head, choose_strength, fit_logistic
+from catclip.transfer.logistic import WarmFits, choose_strength
 from catclip.transfer.probe import extract_features
 
 
@@ -51,19 +51,14 @@ def fit_multilabel_probe(
         raise UserError(
             "A probe needs pictures with labels, more than a handful to learn from and some to be judged by."
         )
-    head: Head | None = None
-
-    def fit(strength: float, x: torch.Tensor, y: torch.Tensor) -> Head:
-        nonlocal head
-        head = fit_logistic(x, y, y.shape[1], strength, head)  # from the last one's solution
-        return head
+    fit = WarmFits(y.shape[1])
 
     def score(strength: float) -> float:
-        return _mean_average_precision(fit(strength, x[rest], y[rest]).logits(x[held]), train[1][held])
+        return _mean_average_precision(fit(x[rest], y[rest], strength).logits(x[held]), train[1][held])
 
     strength, validation = choose_strength(score)
     return MultilabelProbeResult(
-        _mean_average_precision(fit(strength, x, y).logits(test_x), test[1]),
+        _mean_average_precision(fit(x, y, strength).logits(test_x), test[1]),
         validation,
         strength,
         classes=y.shape[1],

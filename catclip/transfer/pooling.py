@@ -65,10 +65,10 @@ def hypernym_rows(mapping: Mapping) -> list[list[int]]:
     return [sorted({each.row for each in some if each}) for some in found]
 
 
-def check_hypernyms(share: float) -> None:
+def check_hypernyms(share: float, key: str = "hypernyms") -> None:
     """Raise `UserError` for what is no share of a score that leaves the class itself some."""
     if not 0 <= share < 1:
-        raise UserError(f"hypernyms={share:g} must be a share, at least 0 and below 1.")
+        raise UserError(f"{key}={share:g} must be a share, at least 0 and below 1.")
 
 
 class LabelClassifier:

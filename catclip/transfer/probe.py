@@ -15,7 +15,7 @@ from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.errors import UserError
 from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
-from catclip.transfer.logistic import Head, choose_strength, fit_logistic
+from catclip.transfer.logistic import Head, WarmFits, choose_strength
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,15 @@ def fit_probe(
     held = max(math.ceil(0.2 * len(y)), len(present))
     split = train_test_split(np.arange(len(y)), test_size=held, random_state=0, stratify=train[1])
     rest, back = (torch.from_numpy(rows).to(device) for rows in split)
-    classes, head = int(train[1].max()) + 1, None
-
-    def fit(strength: float, x: torch.Tensor, y: torch.Tensor) -> Head:
-        nonlocal head
-        head = fit_logistic(x, y, classes, strength, head)  # from the last one's solution
-        return head
+    classes = int(train[1].max()) + 1
+    fit = WarmFits(classes)
 
     def accuracy(head: Head, x: torch.Tensor, y: torch.Tensor) -> float:
         return float((head.logits(x).argmax(1) == y).double().mean())
 
-    strength, validation = choose_strength(lambda c: accuracy(fit(c, x[rest], y[rest]), x[back], y[back]))
+    strength, validation = choose_strength(lambda c: accuracy(fit(x[rest], y[rest], c), x[back], y[back]))
     return ProbeResult(
-        accuracy(fit(strength, x, y), test_x, test_y), validation, strength, classes, len(y), len(test_y)
+        accuracy(fit(x, y, strength), test_x, test_y), validation, strength, classes, len(y), len(test_y)
     )
 
 

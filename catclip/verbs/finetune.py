@@ -39,7 +39,7 @@ from catclip.transfer.mapping import Mapping
 from catclip.verbs.evaluators import build_evaluators
 from catclip.verbs.training import check, intervals, make_runs, optim_in_steps, pick_device
 
-EPOCHS = 10  # as published (CatLIP, arXiv 2404.15653, appendix)
+EPOCHS = 10.0  # as published (CatLIP, arXiv 2404.15653, appendix)
 _HEADLINES = {"top_1": "top-1", "map": "mAP"}
 
 

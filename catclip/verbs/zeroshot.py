@@ -88,9 +88,8 @@ def _settings(config: ZeroshotConfig, by: str) -> dict[str, Any]:
     if isinstance(config.data, LabelledConfig):
         data = {f"data.{key}": value for key, value in asdict(config.data).items() if value is not None}
     # Not `map`, which is a figure.
-    own: dict[str, Any] = {"templates": config.templates}
-    if by == "labels":
-        own = {"mapping": config.map, "pool": config.pool, "hypernyms": config.hypernyms}
+    by_labels = {"mapping": config.map, "pool": config.pool, "hypernyms": config.hypernyms}
+    own = {"templates": config.templates} if by == "text" else by_labels
     return {"model": config.model, **data, "weights": config.weights, "by": by, **own}
 
 

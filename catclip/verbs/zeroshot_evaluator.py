@@ -38,7 +38,7 @@ def zero_shot(
         UserError: there are no labelled pictures; when called, the objective knows no classes by name.
     """
     check_choice("evaluators.zeroshot.pool", pool, POOLS)
-    check_hypernyms(hypernyms)
+    check_hypernyms(hypernyms, "evaluators.zeroshot.hypernyms")
     images = open_pictures(data)
 
     def classifier(objective: Objective) -> Classifier:
