@@ -71,6 +71,14 @@ def ratio_text(results: dict[str, Any], name: str) -> str:
     if verdict == FEW:
         return FEW
     low, high = results[f"{name}.low"], results[f"{name}.high"]
-    if verdict == UNCLEAR and not low <= 1 <= high:
-        verdict = "less" if high < 1 else "more"
+    if wide := wide_interval(results, name):
+        verdict = "less" if wide[1] < 1 else "more"
     return f"{verdict} ({low:.2f}–{high:.2f}×)"
+
+
+def wide_interval(results: dict[str, Any], name: str) -> tuple[float, float] | None:
+    """Return the interval of a ratio that is too wide to tell it, but lies on one side of 1."""
+    if results.get(f"{name}.verdict") != UNCLEAR:
+        return None
+    low, high = results[f"{name}.low"], results[f"{name}.high"]
+    return None if low <= 1 <= high else (low, high)

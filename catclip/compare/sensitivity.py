@@ -6,6 +6,7 @@ passes, and what one process has that another has not, hits both alike. Its memo
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -98,6 +99,7 @@ def _figures(
 ) -> dict[str, Any]:
     """What is configured, then what is changed."""
     first, configured = f"{name}{base.name}", []
+    own = _memory_as_configured(first, base, device)
     rows: dict[str, Any] = {}
     for variant in changed:
         key = f"{name}{variant.name}"
@@ -109,12 +111,30 @@ def _figures(
         except (RuntimeError, MemoryError) as error:
             if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):
                 raise
-            rows[f"{key}.note"] = "There is not enough memory for it beside what is configured."
+            rows[f"{key}.note"] = _lack(error)
         else:
             configured += turns.base
             rows |= _time_figures(key, turns.variant)
             rows |= ratio_figures(f"{key}.milliseconds.ratio", turns.variant, turns.base)
-    return _memory_figures(first, base, device) | (_time_figures(first, configured) if configured else {}) | rows
+    return own | (_time_figures(first, configured) if configured else {}) | rows
+
+
+def _memory_as_configured(key: str, base: Variant, device: torch.device) -> dict[str, float]:
+    try:
+        return _memory_figures(key, base, device)
+    except (RuntimeError, MemoryError) as error:
+        if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):
+            raise
+        raise UserError(
+            f"Sensitivities are those of a whole batch, without run.micro_batch: {base.config.run.batch:,} pictures do "
+            "not fit into memory. Give a smaller run.batch."
+        ) from error
+
+
+def _lack(error: Exception) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return "Its process was killed, as for want of memory."
+    return "There is not enough memory for it beside what is configured."
 
 
 def _time_figures(key: str, seconds: list[float]) -> dict[str, float]:
@@ -238,12 +258,11 @@ def _fed_turn(trainer: Trainer, batches: TrainingBatches, workers: int, setting:
     ahead = PREFETCH * workers
     timed = replace(setting, steps=max(setting.steps, ahead))  # they deliver in bursts
     pin = setting.device.type == "cuda"
-    made = iter(Loader(batches, 0, ahead + timed.steps, workers=workers, max_bad=1.0, pin=pin))
-    for _ in range(ahead):
-        trainer.step(next(made))
-    taken = seconds_a_step(lambda: trainer.step(next(made)), timed)
-    assert next(made, None) is None  # ends the workers, too
-    return taken
+    # As many are left over: workers that had no batch to make would leave the step the cores that training does not.
+    with closing(iter(Loader(batches, 0, timed.steps + 2 * ahead, workers=workers, max_bad=1.0, pin=pin))) as made:
+        for _ in range(ahead):
+            trainer.step(next(made))
+        return seconds_a_step(lambda: trainer.step(next(made)), timed)
 
 
 def _measure_memory(variant: Variant, device: torch.device) -> int:

@@ -1,11 +1,12 @@
 """What a comparison found, in sentences, made of its figures alone."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from catclip.compare.over_seeds import WIDEST
 from catclip.compare.peers import PEERS
-from catclip.compare.ratios import EQUAL
+from catclip.compare.ratios import EQUAL, wide_interval
 from catclip.compare.results import LEARNED, same_labels
 
 _BUDGETS = {"seconds": "time", "samples": "pictures", "flops": "floating-point operations"}
@@ -33,11 +34,21 @@ def _step(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
             )
         elif operations is not None:
             yield f"Counted in operations the two differ by {operations:.2f}×."
-    elif f"{first}.step_milliseconds" in results and f"{second}.step_milliseconds" in results:
-        yield "What was measured of the steps' times varies too much to give a ratio."
+    else:
+        yield from _step_without_ratio(results, first, second)
     memory = _step_ratio(results, "peak_memory_bytes", first, second)
     if memory is not None:
         yield _than(f"At its peak a step of {second} takes", memory, "the memory of one of", first)
+
+
+def _step_without_ratio(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+    name = f"step.ratio.{second}_to_{first}.milliseconds"
+    if results.get(f"{name}.verdict") == EQUAL:
+        yield f"A step of {second} takes as long as one of {first}."
+    elif wide := wide_interval(results, name):
+        yield f"A step of {second} takes {wide[0]:.2f} to {wide[1]:.2f} times as long as one of {first}."
+    elif f"{first}.step_milliseconds" in results and f"{second}.step_milliseconds" in results:
+        yield "What was measured of the steps' times varies too much to give a ratio."
 
 
 def _step_ratio(results: dict[str, Any], figure: str, first: str, second: str) -> float | None:
@@ -72,6 +83,8 @@ def _batches(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
     if ratio is not None:
         faster, times = (first, 1 / ratio) if ratio < 1 else (second, ratio)
         speed = f"there {faster} sees {times:.2f}× as many pictures a second"
+    elif wide := wide_interval(results, there):
+        speed = f"there {second} sees {wide[0]:.2f} to {wide[1]:.2f} times as many pictures a second as {first}"
     else:
         speed = "there no difference in speed was found" if verdict == EQUAL else "how fast each is there is not clear"
     yield (
@@ -171,12 +184,12 @@ def _scaling(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
     )
     most = results["scaling.gpus"][-1]
     rates = [results[f"scaling.{name}.predicted_images_per_second_at_{most}"] for name in (first, second)]
-    ratio = results.get(f"scaling.ratio.{second}_to_{first}.seconds_at_1")
-    why = (
-        "; their times on one rank, which it rests on, vary too much for a ratio."
-        if ratio is None
-        else f", {rates[0] / rates[1]:.2f}× as many for {first}."
-    )
+    alone = f"scaling.ratio.{second}_to_{first}.seconds_at_1"
+    why = "; their times on one rank, which it rests on, vary too much for a ratio."
+    if alone in results:
+        why = f", {rates[0] / rates[1]:.2f}× as many for {first}."
+    elif results.get(f"{alone}.verdict") == EQUAL:
+        why = "; their times on one rank, which it rests on, are equal."
     yield (
         f"Prediction, not measured: at {most:,} ranks {first} would see {rates[0]:,.0f} images a second and {second} "
         f"{rates[1]:,.0f}{why}"
@@ -189,10 +202,24 @@ def _scaling(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
 def _sensitivities(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
     """Of each the changes that save most, and cost most, as far as the rounds tell."""
     for name in (first, second):
-        start, end = f"sensitivity.{name}.", ".milliseconds.ratio"
-        ratios = {key.removeprefix(start).removesuffix(end): value for key, value in results.items()
-                  if key.startswith(start) and key.endswith(end)}  # fmt: skip
-        least, most = (pick(ratios, key=lambda change: ratios[change], default=None) for pick in (min, max))
-        said = [f"{each} ({ratios[each]:.2f}×)" for each in (least, most) if each is not None]
-        if len(ratios) > 1:
+        changes = _clear_changes(results, name)
+        if len(changes) > 1:
+            ends = (pick(changes, key=lambda change: changes[change][0]) for pick in (min, max))
+            said = [f"{change} ({changes[change][1]})" for change in ends]
             yield f"What changes a step of {name} most: {' and '.join(said)}."
+
+
+def _clear_changes(results: dict[str, Any], name: str) -> dict[str, tuple[float, str]]:
+    """Of changes that surely make a step longer or shorter: the ratio, of a wide one its middle, and its text."""
+    start, end = f"sensitivity.{name}.", ".milliseconds.ratio"
+    found = {}
+    for key in results:
+        if not key.startswith(start) or not key.endswith(f"{end}.verdict"):
+            continue
+        ratio = key.removesuffix(".verdict")
+        change = ratio.removeprefix(start).removesuffix(end)
+        if ratio in results:
+            found[change] = (results[ratio], f"{results[ratio]:.2f}×")
+        elif wide := wide_interval(results, ratio):
+            found[change] = (math.sqrt(wide[0] * wide[1]), f"{wide[0]:.2f}–{wide[1]:.2f}×")
+    return found

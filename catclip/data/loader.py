@@ -5,7 +5,7 @@ t makes it; the loader's whole state is the number of the next batch.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, cast
@@ -246,7 +246,7 @@ class Loader:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         for t, batch in enumerate(made_by_workers(self.loader), self.start):
             if isinstance(self.batches, TrainingBatches):
                 self.batches.fetch_ahead(t)

@@ -29,8 +29,19 @@ def test_without_a_supported_ratio_none_is_told():
     assert "varies too much to give a ratio" in said()
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "expected"),
+    [(0.98, 1.02, "equal", "A step of b takes as long as one of a."),
+     (1.2, 2.9, "unclear", "A step of b takes 1.20 to 2.90 times as long as one of a."),
+     (0.8, 2.9, "unclear", "varies too much to give a ratio")],
+)  # fmt: skip
+def test_what_is_known_of_a_step_without_a_ratio(low, high, verdict, expected):
+    name = "step.ratio.b_to_a.milliseconds"
+    assert expected in said(**{f"{name}.low": low, f"{name}.high": high, f"{name}.verdict": verdict})
+
+
 def test_the_steps_section_overrules_what_training_had():
-    text = said(ratio__step_milliseconds=1.6, **{"step.ratio.b_to_a.milliseconds.verdict": "unclear"})
+    text = said(ratio__step_milliseconds=1.6, **{"step.ratio.b_to_a.milliseconds.verdict": "too few rounds"})
     assert "1.60×" not in text
 
 
@@ -77,7 +88,8 @@ def test_a_crossing_before_the_first_evaluation_has_no_ratio(coarse):
     [({"": 0.8, ".verdict": "supported"}, "there a sees 1.25× as many pictures a second."),
      ({"": 1.5, ".verdict": "supported"}, "there b sees 1.50× as many pictures a second."),
      ({".verdict": "equal"}, "there no difference in speed was found."),
-     ({".verdict": "unclear"}, "how fast each is there is not clear.")],
+     ({".verdict": "unclear", ".low": 0.5, ".high": 0.9}, "there b sees 0.50 to 0.90 times as many pictures a second"),
+     ({".verdict": "unclear", ".low": 0.5, ".high": 1.9}, "how fast each is there is not clear.")],
 )  # fmt: skip
 def test_the_largest_batches(figures, expected):
     more = {f"batch.ratio.b_to_a.images_per_second{key}": value for key, value in figures.items()}
@@ -101,10 +113,15 @@ def test_steps_alone_say_why_too():
 
 def test_others_steps_and_what_changes_ours():
     key = "sensitivity.a.{}.milliseconds.ratio"
-    text = said(**{"step.ratio.timm_to_a.milliseconds": 1.25, key.format("resolution=32"): 0.5,
-                   key.format("vocabulary=250000"): 2.5, key.format("workers=0"): 1.1})  # fmt: skip
+    changes = {"resolution=32": 0.5, "vocabulary=50000": 2.5, "workers=0": 1.1}
+    told = {key.format(change): ratio for change, ratio in changes.items()}
+    told |= {f"{key.format(change)}.verdict": "supported" for change in changes}
+    unclear = {"vocabulary=250000": (2.0, 4.5), "compile=true": (0.1, 5.0)}
+    told |= {f"{key.format(change)}{end}": value for change, (low, high) in unclear.items()
+             for end, value in [(".verdict", "unclear"), (".low", low), (".high", high)]}  # fmt: skip
+    text = said(**{"step.ratio.timm_to_a.milliseconds": 1.25}, **told)
     assert "timm, dense targets, takes 1.25× as long as ours of a." in text
-    assert "What changes a step of a most: resolution=32 (0.50×) and vocabulary=250000 (2.50×)." in text
+    assert "What changes a step of a most: resolution=32 (0.50×) and vocabulary=250000 (2.00–4.50×)." in text
     assert "What changes a step of b" not in text
 
 
