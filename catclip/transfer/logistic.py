@@ -1,10 +1,14 @@
 """Logistic regression with an L2 penalty, by L-BFGS, and how CLIP chooses the strength of that penalty."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+
+from catclip.errors import UserError
+from catclip.train.memory import is_out_of_memory
 
 _PER_DECADE = 8  # strengths, at the last
 _LEAST, _MOST = -4, 4  # decades
@@ -23,7 +27,7 @@ class Head(NamedTuple):
 
 
 def fit_logistic(
-    x: torch.Tensor, y: torch.Tensor, classes: int, strength: float, start: Head | None = None, tolerance: float = 1e-3
+    x: torch.Tensor, y: torch.Tensor, classes: int, strength: float, start: Head | None = None, tolerance: float = 1e-2
 ) -> Head:
     """Minimise `strength` × summed cross entropy + ½ ‖weights‖², where `x` is.
 
@@ -33,13 +37,14 @@ def fit_logistic(
         classes: C.
         strength: inverse regularisation, as scikit-learn's C; biases are not regularised.
         start: where to start from; None: zeros.
-        tolerance: of the gradient, divided by N.
+        tolerance: the gradient at the end, as a share of what it is at zero weights. That is the smaller the more
+            classes there are: an absolute one would leave many classes at zero.
     """
     weight = x.new_zeros(x.shape[1], classes) if start is None else start.weight.clone()
     bias = x.new_zeros(classes) if start is None else start.bias.clone()
     parameters = [weight.requires_grad_(), bias.requires_grad_()]
     # Where the penalty is strong logits are small, and small errors of the biases would decide.
-    tolerance *= min(1.0, strength * len(x))
+    tolerance *= _gradient_at_zero(x, y, classes) * min(1.0, strength * len(x))
     optimiser = torch.optim.LBFGS(
         parameters, max_iter=1000, tolerance_grad=tolerance, tolerance_change=1e-6 * tolerance,
         line_search_fn="strong_wolfe",
@@ -55,6 +60,35 @@ def fit_logistic(
 
     optimiser.step(closure)
     return Head(weight.detach(), bias.detach())
+
+
+def _gradient_at_zero(x: torch.Tensor, y: torch.Tensor, classes: int) -> float:
+    """The largest entry of the loss's gradient for the weights of a class; the median over the classes that occur."""
+    if y.is_floating_point():
+        sums, counts, chance = y.T @ x, y.sum(0), 0.5
+    else:
+        sums = x.new_zeros(classes, x.shape[1]).index_add_(0, y, x)
+        counts, chance = y.bincount(minlength=classes), 1 / classes
+    columns = (chance * x.sum(0) - sums).abs().amax(1) / len(x)
+    return float(columns[counts > 0].median())
+
+
+@contextmanager
+def room_for_fits() -> Iterator[None]:
+    """Around fits: say what would take less, where memory runs out.
+
+    Raises:
+        UserError: in place of torch's error.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            "Out of memory: a probe is fitted to all features at once, in float64. Give it fewer pictures, or "
+            "device=cpu; data.probe=null leaves it out of a run."
+        ) from error
 
 
 class WarmFits:

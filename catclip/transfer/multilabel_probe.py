@@ -12,7 +12,7 @@ from catclip.data.labelled import Splits
 from catclip.errors import UserError
 from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
-from catclip.transfer.logistic import WarmFits, choose_strength
+from catclip.transfer.logistic import WarmFits, choose_strength, room_for_fits
 from catclip.transfer.probe import extract_features
 
 
@@ -27,6 +27,7 @@ class MultilabelProbeResult:
     test_images: int
 
 
+@room_for_fits()
 def fit_multilabel_probe(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], device: torch.device | str = "cpu"
 ) -> MultilabelProbeResult:
@@ -51,10 +52,10 @@ def fit_multilabel_probe(
         raise UserError(
             "A probe needs pictures with labels, more than a handful to learn from and some to be judged by."
         )
-    fit = WarmFits(y.shape[1])
+    fit, rest_x, rest_y = WarmFits(y.shape[1]), x[rest], y[rest]
 
     def score(strength: float) -> float:
-        return _mean_average_precision(fit(x[rest], y[rest], strength).logits(x[held]), train[1][held])
+        return _mean_average_precision(fit(rest_x, rest_y, strength).logits(x[held]), train[1][held])
 
     strength, validation = choose_strength(score)
     return MultilabelProbeResult(

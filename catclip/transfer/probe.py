@@ -15,7 +15,7 @@ from catclip.data.labelled import LabelledImages, Splits, open_splits
 from catclip.errors import UserError
 from catclip.models.finite import check_finite
 from catclip.objectives.base import Objective
-from catclip.transfer.logistic import Head, WarmFits, choose_strength
+from catclip.transfer.logistic import Head, WarmFits, choose_strength, room_for_fits
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def extract_features(
         return torch.cat([embed(batch["images"].to(device)).float().cpu() for batch in batches]).numpy()
 
 
+@room_for_fits()
 def fit_probe(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], device: torch.device | str = "cpu"
 ) -> ProbeResult:
@@ -70,14 +71,14 @@ def fit_probe(
     # A fifth, but as many as there are classes, where those have fewer than five pictures.
     held = max(math.ceil(0.2 * len(y)), len(present))
     split = train_test_split(np.arange(len(y)), test_size=held, random_state=0, stratify=train[1])
-    rest, back = (torch.from_numpy(rows).to(device) for rows in split)
+    (rest_x, rest_y), (back_x, back_y) = ((x[rows], y[rows]) for rows in split)
     classes = int(train[1].max()) + 1
     fit = WarmFits(classes)
 
     def accuracy(head: Head, x: torch.Tensor, y: torch.Tensor) -> float:
         return float((head.logits(x).argmax(1) == y).double().mean())
 
-    strength, validation = choose_strength(lambda c: accuracy(fit(x[rest], y[rest], c), x[back], y[back]))
+    strength, validation = choose_strength(lambda c: accuracy(fit(rest_x, rest_y, c), back_x, back_y))
     return ProbeResult(
         accuracy(fit(x, y, strength), test_x, test_y), validation, strength, classes, len(y), len(test_y)
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -24,6 +25,22 @@ def test_softmax_heads_are_scikit_learns(strength):
         head = fit_logistic(torch.from_numpy(x), torch.from_numpy(labels), 4, strength, begin, 1e-6)
         found = head.logits(torch.from_numpy(x)).softmax(1).numpy()
         assert found == pytest.approx(model.predict_proba(x), abs=1e-4)
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_many_classes_are_fitted_as_far_as_few(multilabel):
+    """The more classes there are, the smaller their gradients."""
+    torch.manual_seed(0)
+    x, y = torch.randn(1500, 2, dtype=torch.float64), torch.arange(1500)
+    truth = torch.eye(1500, dtype=torch.float64) if multilabel else y
+    loss_of = F.binary_cross_entropy_with_logits if multilabel else F.cross_entropy
+
+    def loss(tolerance):
+        return float(loss_of(fit_logistic(x, truth, 1500, 10.0, None, tolerance).logits(x), truth))
+
+    best, found = loss(1e-6), loss(1e-2)
+    start = float(loss_of(torch.zeros(1500, 1500, dtype=torch.float64), truth))
+    assert start - found > 0.9 * (start - best)
 
 
 @given(st.floats(-5, 5), st.sampled_from([0.5, 1.0, 3.0]))
