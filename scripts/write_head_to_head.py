@@ -220,8 +220,9 @@ gathered grow with it; and what a rank gives to be gathered. A ring sends that m
 latency is counted, and no growth of the loss with N, which make it look better.
 
 What communication takes is measured too, against steps of the same ranks that tell the others nothing. Where more
-ranks than two were measured, the tables say by how much the model misses them, with the bandwidth that two ranks
-had, and with what computing takes on as many ranks here, which share two cores, in place of t(1).
+ranks than two were measured, the tables say by how much the model misses what communication takes there, with the
+bytes and the bandwidth that two ranks had. Ranks of one machine share its cores, and their bytes go through its
+memory: how far the error is that of the model, a network alone can tell.
 
 **The longest run on photographs** is that of [results.md](results.md), by `scripts/run_flickr8k`: {longest()}
 

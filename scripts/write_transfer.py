@@ -67,7 +67,7 @@ def efficiency(out: Path, run: str, task: str, docs: Path, measured: dict[str, A
     plot = f"label-efficiency-{run}-{task}.png"
     shutil.copyfile(folder / "label_efficiency.png", docs / plot)
     measured.setdefault("environment", {k: v for k, v in found["environment"].items() if k != "command"})
-    head = [words, "before training", *(f"{fraction:.0%}" for fraction in fractions)]
+    head = [words, "before training", *(f"{100 * fraction:g}%" for fraction in fractions)]
     return f"{title}\n\n{table(head, lines)}\n\n![{words} by share of the labels]({plot})"
 
 

@@ -68,13 +68,13 @@ def batch_figures(
     figures: dict[str, Any] = {"batch.memory_bytes": budget, "batch.rounds": measure.rounds}
     largest, allowed = {}, int((1 - _KEPT_FREE) * budget)
     for name, config in configs.items():
-        limits: set[str] = set()
+        limits: dict[int, str] = {}
 
-        def share(size: int, config: PretrainConfig = config, limits: set[str] = limits) -> float | None:
+        def share(size: int, config: PretrainConfig = config, limits: dict[int, str] = limits) -> float | None:
             trial = try_batch(config, device, size, allowed, 1)
             if trial.memory is not None and trial.seconds <= LONGEST:
                 return trial.memory / allowed
-            limits.add("memory" if trial.memory is None else "seconds")
+            limits[size] = "memory" if trial.memory is None else "seconds"
             return None
 
         largest[name] = largest_that_fits(share, config.run.batch)
@@ -83,7 +83,7 @@ def batch_figures(
                 f"{name}: not even a batch of one picture fits compare.memory={measure.memory or budget}, or its step "
                 f"takes longer than {LONGEST:g} s. Give a smaller backbone, or leave out the section batch."
             )
-        figures[f"batch.{name}.limited_by"] = " and ".join(sorted(limits))
+        figures[f"batch.{name}.limited_by"] = limits[min(limits)]  # of the smallest that was too large
     trials = _in_turn(configs, largest, device, budget, measure)
     for name in configs:
         figures[f"batch.{name}.largest"] = largest[name]
@@ -226,7 +226,7 @@ def try_batch(config: PretrainConfig, device: torch.device, size: int, budget: i
 def _try(config: PretrainConfig, device: torch.device, size: int, budget: int, steps: int) -> Trial:
     read = min(size, _PICTURES)
     objective, (some,) = first_batches(replace(config, run=replace(config.run, batch=read)), 1)
-    batch = repeated(some, size)
+    batch = _pinned(repeated(some, size), device)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
     before = resident_bytes() - weights
     try:
@@ -270,6 +270,13 @@ def _limit(device: torch.device, budget: int) -> None:
         # Reserved is more than is used: threads' stacks, what the allocator keeps.
         limit = taken + budget + budget // 4 + 2**29
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _pinned(batch: Batch, device: torch.device) -> Batch:
+    """The batch in memory from which it goes to a GPU without a stop, as the loader gives it."""
+    if device.type != "cuda":
+        return batch
+    return {key: each.pin_memory() if isinstance(each, torch.Tensor) else each for key, each in batch.items()}
 
 
 def repeated(batch: Batch, size: int) -> Batch:

@@ -24,7 +24,6 @@ from catclip.config import OptimConfig
 from catclip.data.loader import Batch
 from catclip.models.backbone import Backbone
 from catclip.models.heads import LabelHead
-from catclip.models.text import text_settings
 from catclip.objectives.categorical import Categorical
 from catclip.objectives.contrastive import Contrastive
 from catclip.objectives.label_losses import ragged_bce
@@ -217,15 +216,15 @@ def _betas(betas: Iterable[float]) -> tuple[float, float]:
     return first, second
 
 
-def timm_step(objective: Categorical, batch: Batch, setting: Setting, averaged: bool = True) -> Callable[[], None]:
-    """The step of timm's train.py with its optimiser, clipping and, where wanted, averaged weights.
+def timm_step(objective: Categorical, batch: Batch, setting: Setting, optim: OptimConfig = OPTIM) -> Callable[[], None]:
+    """The step of timm's train.py with its optimiser and, where `optim` has them, clipping and averaged weights.
 
     Its loss takes dense targets. They are on the device beforehand: what it takes to make them and to bring them there
     is not counted.
     """
     backbone = objective.backbone.to(setting.device)
     model = nn.Sequential(backbone.trunk, objective.head.to(setting.device)).train()
-    average = ModelEmaV3(model, decay=1 - 5e-4, device=setting.device) if averaged else None
+    average = ModelEmaV3(model, decay=1 - 5e-4, device=setting.device) if optim.ema is not None else None
     optimizer = create_optimizer_v2(model, opt="adamw", lr=OPTIM.lr, weight_decay=OPTIM.weight_decay)
     criterion = BinaryCrossEntropy(smoothing=0.0, sum_classes=True).to(setting.device)
     target = dense_targets(batch, objective.head.out_features, setting.device)
@@ -239,7 +238,8 @@ def timm_step(objective: Categorical, batch: Batch, setting: Setting, averaged: 
         with setting.autocast():
             loss = criterion(forward(images), target)
         loss.backward()
-        dispatch_clip_grad(model.parameters(), NORM, mode="norm")
+        if optim.clip is not None:
+            dispatch_clip_grad(model.parameters(), optim.clip, mode="norm")
         optimizer.step()
         optimizer.zero_grad()
         count += 1
@@ -258,23 +258,16 @@ def dense_targets(batch: Mapping[str, torch.Tensor], labels: int, device: torch.
     return dense
 
 
-def open_clip_step(objective: Contrastive, batch: Batch, setting: Setting) -> Callable[[], None]:
+def open_clip_step(
+    objective: Contrastive, batch: Batch, setting: Setting, clip: float | None = NORM
+) -> Callable[[], None]:
     """The step of open_clip's train.py: its CLIP on our timm model; pictures are float32, as its loader gives them."""
     backbone = objective.backbone.to(setting.device)
-    text: Any = objective.text
-    settings, embed, quick_gelu = text_settings(
-        "ViT-B-16",
-        embed_dim=objective.projection.out_features,
-        context_length=text.context_length,
-        width=text.transformer.width,
-        layers=text.transformer.layers,
-        heads=text.transformer.resblocks[0].attn.num_heads,
-    )
     # Its own image tower is built small and replaced: it takes no options for timm's models.
-    small = CLIPVisionCfg(layers=1, width=64, image_size=32)
-    model = CLIP(embed, small, CLIPTextCfg(**settings), quick_gelu, output_dict=True)
+    small, text = CLIPVisionCfg(layers=1, width=64, image_size=32), CLIPTextCfg(**objective.text_settings)
+    model = CLIP(objective.projection.out_features, small, text, objective.quick_gelu, output_dict=True)
     model.visual = nn.Sequential(backbone.trunk, objective.projection)
-    model.load_state_dict(text.state_dict(), strict=False)
+    model.load_state_dict(objective.text.state_dict(), strict=False)
     model.to(setting.device).train()
     optimizer = torch.optim.AdamW(_groups(model), lr=OPTIM.lr, betas=_betas(OPTIM.betas))
     criterion, forward = ClipLoss(), setting.compiled(model)
@@ -291,7 +284,8 @@ def open_clip_step(objective: Contrastive, batch: Batch, setting: Setting) -> Ca
             out = forward(pictures, tokens)
             loss = criterion(**out)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), NORM)
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))

@@ -11,7 +11,6 @@ import matplotlib
 matplotlib.use("Agg")  # files only: no window, no display needed
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import PercentFormatter
 from rich.table import Table
 from rich.text import Text
 
@@ -110,7 +109,7 @@ def plot_efficiency(drawn: Sequence[Line], figure: str, path: Path) -> None:
         axes.set(xscale="log", xlabel="share of the labelled pictures", ylabel=_FIGURES[figure])
         axes.set_xticks(ticks, minor=False)
         axes.set_xticks([], minor=True)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         seeds = sorted({len(values) for line in drawn for values in line.values.values()})
         of = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         axes.set_title(f"Label efficiency; bands: standard deviation over seeds ({of})", fontsize=10)

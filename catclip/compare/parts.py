@@ -65,14 +65,14 @@ def step_figures(configs: Mapping[str, PretrainConfig], device: torch.device, me
     objectives, makers, batches = {}, {}, {}
     for name, config in configs.items():
         objectives[name], makers[name] = training_batches(config)
-        (batches[name],) = Loader(makers[name], 0, 1, workers=0, max_bad=1.0)
+        (batches[name],) = Loader(makers[name], 0, 1, workers=0, max_bad=1.0, pin=device.type == "cuda")
         results |= _counts(name, config, objectives[name], batches[name], device)
     # What runs in fp16 scales its gradients, which the others leave to whoever calls them.
     wanted = measure.peers and run.precision in ("bf16", "fp32")
-    averaged = next(iter(configs.values())).optim.ema is not None
-    peers = peer_steps(objectives, batches, setting, averaged) if wanted else {}
+    optim = next(iter(configs.values())).optim
+    peers = peer_steps(objectives, batches, setting, optim) if wanted else {}
     sides = {
-        name: Side(_trainer(objectives[name], config, setting), makers[name], _pinned(batches[name], device))
+        name: Side(_trainer(objectives[name], config, setting), makers[name], batches[name])
         for name, config in configs.items()
     }
     rounds = _rounds(sides, peers, setting)
@@ -88,13 +88,6 @@ def _trainer(objective: Objective, config: PretrainConfig, setting: Setting) -> 
     return Trainer(
         objective, optim, STEPS_OF_A_RUN, setting.device, run.precision, setting.compile, run.seed, tf32=run.tf32
     )
-
-
-def _pinned(batch: Batch, device: torch.device) -> Batch:
-    """The batch in memory from which it goes to a GPU without a stop, as the loader gives it."""
-    if device.type != "cuda":
-        return batch
-    return {key: each.pin_memory() if isinstance(each, torch.Tensor) else each for key, each in batch.items()}
 
 
 # ---- counted, once ------------------------------------------------------------------------------------------------

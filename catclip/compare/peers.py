@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from catclip.compare.captions_speed import PublishedRule, Side, labelling_figures
 from catclip.compare.full_step import Setting, open_clip_step, timm_step
 from catclip.compare.ratios import median_figures, ratio_figures
+from catclip.config import OptimConfig
 from catclip.data.loader import Batch
 from catclip.data.pairs import Pairs
 from catclip.errors import UserError
@@ -34,7 +35,7 @@ class Peer(NamedTuple):
 
 
 def peer_steps(
-    objectives: Mapping[str, Objective], batches: Mapping[str, Batch], setting: Setting, averaged: bool
+    objectives: Mapping[str, Objective], batches: Mapping[str, Batch], setting: Setting, optim: OptimConfig
 ) -> dict[str, Peer]:
     """The steps of `PEERS` that have a counterpart among the objectives, on copies of their weights and their batches.
 
@@ -42,15 +43,21 @@ def peer_steps(
         objectives: by name, before they are compiled.
         batches: of each, from the loader.
         setting: its precision is bf16 or fp32.
-        averaged: whether ours average their weights, which timm does then too; open_clip never does.
+        optim: ours; where it clips gradients so do they, where it averages weights timm does, and open_clip never.
     """
     peers: dict[str, Peer] = {}
     for name, objective in objectives.items():
         batch = batches[name]
         if isinstance(objective, Categorical) and objective.loss_name == "bce" and "label_weights" not in batch:
-            peers.setdefault("timm", Peer(name, timm_step(copy.deepcopy(objective), batch, setting, averaged)))
-        if isinstance(objective, Contrastive) and objective.bias is None:
-            peers.setdefault("open_clip", Peer(name, open_clip_step(copy.deepcopy(objective), batch, setting)))
+            peers.setdefault("timm", Peer(name, timm_step(copy.deepcopy(objective), batch, setting, optim)))
+        # What CoCa's text towers add to a text, its CLIP does not.
+        if (
+            isinstance(objective, Contrastive)
+            and objective.bias is None
+            and not objective.text_settings.get("embed_cls")
+        ):
+            step = open_clip_step(copy.deepcopy(objective), batch, setting, optim.clip)
+            peers.setdefault("open_clip", Peer(name, step))
     return peers
 
 

@@ -33,26 +33,26 @@ def collect(folders: Mapping[str, Sequence[Path]], costs: Mapping[str, Mapping[s
         `objectives`, their names in order, the second being the baseline; figures by `<name>.<figure>`, means over
         the seeds, with `.spread`, their standard deviation, of several; `<name>.curve_*`, see `_curves`;
         `ratio.<figure>`, the second objective's divided by the first's, where `Ratio.supported` says that it may be
-        printed, and `.low` and `.high` of several seeds; `ratio.<budget>_to_<figure>`, see `_add_to_accuracy`.
+        printed, and `.low` and `.high` of several seeds; what `_to_accuracy` says of the first and the baseline. Of
+        each further objective `beside.<name>.ratio.<figure>`, its own divided by the first's, and as
+        `beside.<name>.…` what `_to_accuracy` says of it and the baseline.
 
     Raises:
         UserError: one of the folders is no run's.
     """
     runs = {name: [read_run(path) for path in paths] for name, paths in folders.items()}
-    figures = {name: [_summary(run) | dict(costs[name]) for run in each] for name, each in runs.items()}
+    figures = {name: [_summary(run) for run in each] for name, each in runs.items()}
     results: dict[str, Any] = {"objectives": list(runs), "seeds": [_seed(run) for run in next(iter(runs.values()))]}
     for name, each in runs.items():
         for key in KEPT:
-            _add_mean(results, f"{name}.{key}", [one[key] for one in figures[name] if one.get(key) is not None])
+            _add_mean(results, f"{name}.{key}", _seen(key, figures[name], costs[name]))
         results |= _curves(name, each, costs[name].get("flops_per_image"))
-    if len(runs) > 1:
-        first, second = list(runs)[:2]
-        for key in RATIOS:
-            if all(one.get(key) for name in (first, second) for one in figures[name]):
-                values = [[one[key] for one in figures[name]] for name in (second, first)]
-                _add_ratio(results, key, *values)
-        for figure in LEARNED:
-            _add_to_accuracy(results, runs, first, second, figure, costs)
+    first, *others = runs
+    for index, name in enumerate(others):
+        learner, baseline = name if index else first, others[0]
+        found = _cost_ratios(figures, costs, name, first) | _to_accuracy(runs, learner, baseline, costs)
+        own = tuple(f"{each}." for each in runs) if index else ""
+        results |= {key if key.startswith(own) else f"beside.{name}.{key}": value for key, value in found.items()}
     return results
 
 
@@ -64,6 +64,12 @@ def _summary(run: SweptRun) -> dict[str, Any]:
     return json.loads((run.path / "summary.json").read_text())
 
 
+def _seen(key: str, figures: Sequence[Mapping[str, Any]], costs: Mapping[str, float]) -> list[float]:
+    """A figure of each seed; what was measured once, and is none of a seed, once."""
+    values = [costs[key]] if key in costs else [each.get(key) for each in figures]
+    return [value for value in values if value is not None]
+
+
 def _add_mean(results: dict[str, Any], key: str, values: Sequence[float]) -> None:
     if values:
         results[key] = statistics.fmean(values)
@@ -71,12 +77,28 @@ def _add_mean(results: dict[str, Any], key: str, values: Sequence[float]) -> Non
         results[f"{key}.spread"] = spread(values)
 
 
-def _add_ratio(results: dict[str, Any], key: str, seconds: Sequence[float], firsts: Sequence[float]) -> None:
-    ratio = ratio_of(seconds, firsts)
-    if ratio.supported:
-        results[f"ratio.{key}"] = ratio.value
-    if ratio.low is not None:
-        results |= {f"ratio.{key}.low": ratio.low, f"ratio.{key}.high": ratio.high}
+def _cost_ratios(
+    figures: Mapping[str, Sequence[Mapping[str, Any]]],
+    costs: Mapping[str, Mapping[str, float]],
+    above: str,
+    below: str,
+) -> dict[str, float]:
+    """`ratio.<figure>` of `RATIOS`."""
+    found: dict[str, float] = {}
+    for key in RATIOS:
+        over, under = (_seen(key, figures[name], costs[name]) for name in (above, below))
+        if over and under:
+            found |= _ratio(key, over, under)
+    return found
+
+
+def _ratio(key: str, above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
+    """`ratio.<key>`, if it may be printed, with `.low` and `.high` of several."""
+    ratio = ratio_of(above, below)
+    found = {f"ratio.{key}": ratio.value} if ratio.supported else {}
+    if ratio.low is not None and ratio.high is not None:
+        found |= {f"ratio.{key}.low": ratio.low, f"ratio.{key}.high": ratio.high}
+    return found
 
 
 def _curves(name: str, runs: Sequence[SweptRun], flops_per_image: float | None) -> dict[str, list[float]]:
@@ -101,48 +123,60 @@ def _curves(name: str, runs: Sequence[SweptRun], flops_per_image: float | None) 
 # ---- how much it takes to reach the baseline's best -----------------------------------------------------------------
 
 
-def _add_to_accuracy(
-    results: dict[str, Any],
-    runs: Mapping[str, Sequence[SweptRun]],
-    first: str,
-    second: str,
-    figure: str,
-    costs: Mapping[str, Mapping[str, float]],
-) -> None:
-    """What each of two objectives spends until the second's best accuracy, of the same seed.
+def _to_accuracy(
+    runs: Mapping[str, Sequence[SweptRun]], learner: str, baseline: str, costs: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """What an objective and the baseline spend until the baseline's best accuracy, of the same seed.
 
-    Adds `<name>.<budget>_to_<figure>`, the mean over seeds; `reached.<figure>`, the share of the seeds in which the
-    first gets there; and where it does in all, `ratio.<budget>_to_<figure>`, the second's divided by the first's.
-    Where a baseline was best before any training there is nothing to reach: then `untrained.<figure>`, the share of
-    the seeds in which it was. Where one is
-    there before its first evaluation after the start, when is not known: then `too_coarse.<figure>`, and what
-    `_at_least` says.
+    Returns:
+        Of each figure of `LEARNED`: `<name>.<budget>_to_<figure>`, the mean over seeds; `reached.<figure>`, the share
+        of the seeds in which the objective gets there; and where it does in all, `ratio.<budget>_to_<figure>`, the
+        baseline's divided by its own. Where a baseline was best before any training there is nothing to reach: then
+        `untrained.<figure>`, the share of the seeds in which it was. Where one is there before its first evaluation
+        after the start, when is not known: then `too_coarse.<figure>`, and what `_at_least` says.
     """
-    spent: dict[str, list[tuple[float, ...] | None]] = {first: [], second: []}
-    for one, other in zip(runs[first], runs[second], strict=True):
-        if figure == "map" and not same_labels(_summary(one), _summary(other)):
-            return
-        goals = [row[figure] for row in other.curve if figure in row]
-        if not goals or not any(figure in row for row in one.curve):
-            return
-        for name, run in ((first, one), (second, other)):
-            spent[name].append(_spent(run, figure, max(goals), costs[name].get("flops_per_image")))
-    results[f"reached.{figure}"] = statistics.fmean(each is not None for each in spent[first])
+    results: dict[str, Any] = {}
+    for figure in LEARNED:
+        results |= _to_accuracy_in(figure, runs, learner, baseline, costs)
+    return results
+
+
+def _to_accuracy_in(
+    figure: str,
+    runs: Mapping[str, Sequence[SweptRun]],
+    learner: str,
+    baseline: str,
+    costs: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    pairs = list(zip(runs[learner], runs[baseline], strict=True))
+    if any(not _rows(run, figure) for pair in pairs for run in pair):
+        return {}
+    if figure == "map" and not all(same_labels(_summary(one), _summary(other)) for one, other in pairs):
+        return {}
+    goals = [max(row[figure] for row in _rows(other, figure)) for _, other in pairs]
+    spent = {
+        name: [_spent(run, figure, goal, costs[name].get("flops_per_image"))
+               for run, goal in zip(runs[name], goals, strict=True)] for name in (learner, baseline)
+    }  # fmt: skip
+    results: dict[str, Any] = {f"reached.{figure}": statistics.fmean(each is not None for each in spent[learner])}
     if any(each is None for name in spent for each in spent[name]):
-        return
-    untrained = [each is not None and each[1] == 0 for each in spent[second]]
+        return results
+    untrained = [each is not None and each[1] == 0 for each in spent[baseline]]
     if any(untrained):
-        results[f"untrained.{figure}"] = statistics.fmean(untrained)
-        return
+        return results | {f"untrained.{figure}": statistics.fmean(untrained)}
     if any(_is_guess(run, figure, each) for name in spent for run, each in zip(runs[name], spent[name], strict=True)):
-        results[f"too_coarse.{figure}"] = True
-        results |= _at_least(figure, [_first_seen(run, figure) for run in runs[first]], spent[first], spent[second])
-        return
-    for index, budget in enumerate(BUDGETS[: len(spent[first][0] or ())]):
+        return results | {f"too_coarse.{figure}": True} | _at_least(figure, pairs, goals)
+    for index, budget in enumerate(BUDGETS[: len(spent[learner][0] or ())]):
         values = {name: [each[index] for each in spent[name] if each] for name in spent}
         for name in values:
             _add_mean(results, f"{name}.{budget}_to_{figure}", values[name])
-        _add_ratio(results, f"{budget}_to_{figure}", values[second], values[first])
+        results |= _ratio(f"{budget}_to_{figure}", values[baseline], values[learner])
+    return results
+
+
+def _rows(run: SweptRun, figure: str) -> list[dict[str, float]]:
+    """The evaluations that have a figure."""
+    return [row for row in run.curve if figure in row]
 
 
 def same_labels(one: Mapping[str, Any], other: Mapping[str, Any], prefixes: tuple[str, str] = ("", "")) -> bool:
@@ -154,38 +188,35 @@ def same_labels(one: Mapping[str, Any], other: Mapping[str, Any], prefixes: tupl
 
 def _is_guess(run: SweptRun, figure: str, spent: tuple[float, ...] | None) -> bool:
     """Whether the goal was passed before the first evaluation after the start: when, is not known."""
-    seen = _first_seen(run, figure)
-    return spent is not None and (seen is None or spent[1] < seen[1])
+    rows = _rows(run, figure)
+    return spent is not None and (len(rows) < 2 or spent[1] < rows[1]["samples"])
 
 
-def _first_seen(run: SweptRun, figure: str) -> tuple[float, float] | None:
-    """Seconds and samples at the first evaluation after the start."""
-    rows = [row for row in run.curve if figure in row]
-    return (rows[1]["seconds"], rows[1]["samples"]) if len(rows) > 1 else None
-
-
-def _at_least(
-    figure: str,
-    seen: Sequence[tuple[float, float] | None],
-    firsts: Sequence[tuple[float, ...] | None],
-    seconds: Sequence[tuple[float, ...] | None],
-) -> dict[str, float]:
-    """`at_least.<budget>_to_<figure>`: what the second spends, divided by the most that the first can have; of the seed
-    in which that is least. Only of time and pictures, and where it is above 1."""
+def _at_least(figure: str, pairs: Sequence[tuple[SweptRun, SweptRun]], goals: Sequence[float]) -> dict[str, float]:
+    """`at_least.<budget>_to_<figure>`: what the baseline had spent when it was last seen below its best, divided by
+    what the other had when it was first seen there; of the seed in which that is least. Only of time and pictures, and
+    where it is above 1."""
     bounds: dict[str, float] = {}
-    for index, budget in enumerate(BUDGETS[:2]):
-        ratios = [
-            theirs[index] / max(ours[index], early[index]) if theirs and ours and early else 0.0
-            for early, ours, theirs in zip(seen, firsts, seconds, strict=True)
-        ]
+    for budget in BUDGETS[:2]:
+        ratios = []
+        for (ours, theirs), goal in zip(pairs, goals, strict=True):
+            (there, _), (_, before) = (_around(run, figure, goal, budget) for run in (ours, theirs))
+            ratios.append(before / there if there else 0.0)
         if min(ratios) > 1:
             bounds[f"at_least.{budget}_to_{figure}"] = min(ratios)
     return bounds
 
 
+def _around(run: SweptRun, figure: str, goal: float, budget: str) -> tuple[float, float]:
+    """What had been spent when a run that gets there was first seen at a goal, and at the evaluation before."""
+    rows = _rows(run, figure)
+    index = next(index for index, row in enumerate(rows) if row[figure] >= goal)
+    return rows[index][budget], rows[max(0, index - 1)][budget]
+
+
 def _spent(run: SweptRun, figure: str, goal: float, flops_per_image: float | None) -> tuple[float, ...] | None:
     """Seconds, samples and, where they are known, FLOPs until a run reaches a goal; None if it never does."""
-    rows = [row for row in run.curve if figure in row]
+    rows = _rows(run, figure)
     values = [row[figure] for row in rows]
     seconds, samples = (crossing(goal, [row[key] for row in rows], values) for key in ("seconds", "samples"))
     if seconds is None or samples is None:

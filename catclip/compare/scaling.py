@@ -9,9 +9,9 @@ with t(1) measured on one rank; G the bytes of gradients that are all-reduced, E
 Nothing is taken to overlap with computing, which makes communication look worse than it is; no latency is counted, and
 no growth of the loss with N, which make it look better.
 
-What communication takes is measured too: the same ranks, at the same time, take steps that tell the others nothing. The
-model is checked against it, in time with what computing takes on N ranks of this machine, which may share its cores, in
-place of t(1).
+What communication takes is measured too: the same ranks, in turn, take steps that tell the others nothing. The model is
+checked by it: with the bandwidth that the fewest ranks had, what more ranks' communication takes is set against what is
+measured of theirs.
 """
 
 import json
@@ -21,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,18 @@ from catclip.config import MeasureConfig, PretrainConfig
 from catclip.data.loader import Batch, Loader, TrainingBatches
 from catclip.data.pairs import Pairs
 from catclip.data.stream import Stream
+from catclip.errors import UserError
 from catclip.objectives.build import build_objective
 from catclip.train.compiling import wants_compile
 from catclip.train.distributed import process_group, rank, ranks
+from catclip.train.memory import is_out_of_memory
 from catclip.train.run import synchronize
 from catclip.train.trainer import Trainer
 
 GPUS = (8, 64, 256, 1024)
 ROUNDS = 3  # each starts processes of its own for every side, which takes longer than the steps
 _BILLION = 1e9  # pictures
+_WARM = 3  # steps: the first makes what later ones only use, in the second DDP arranges its buckets anew
 
 
 @dataclass
@@ -53,14 +56,16 @@ class Traffic:
 
     Attributes:
         gradients: all-reduced by DDP; `reduced`: by everything else; `gathered`: to all ranks.
-        computing: seconds of a step that tells the other ranks nothing.
+        seconds: of a step.
+        communication: of those, what a step that tells the other ranks nothing does not take; below 0 where that is
+            less than the noise.
     """
 
     gradients: int = 0
     reduced: int = 0
     gathered: int = 0
     seconds: float = 0.0
-    computing: float = 0.0
+    communication: float = 0.0
 
     def sent(self, count: int) -> float:
         """Bytes that a rank of `count`, on which this was measured, sends in a step over a ring."""
@@ -90,13 +95,14 @@ def scaling_figures(
         `scaling.<name>.bytes_per_step`, what a rank sends on the most ranks measured; of each number of ranks
         `.bytes_per_step_at_<n>`, `.gradient_bytes_at_<n>`, `.gathered_bytes_at_<n>`, `.seconds_at_<n>` with `.spread`;
         of more than one rank `.communication_seconds_at_<n>` with `.low` and `.high`, from the least to the most that a
-        round saw; where three were measured `.bytes_error_at_<n>` and `.seconds_error_at_<n>`, the model's relative
-        errors, fitted to the two lowest (`.fitted_bandwidth`); `.predicted_images_per_second_at_<n>`,
+        round saw; where three were measured `.bytes_error_at_<n>` and `.communication_error_at_<n>`, the model's
+        relative errors in what is sent and in how long that takes, with the bytes of two ranks and the bandwidth that
+        they had (`.fitted_bandwidth`); `.predicted_images_per_second_at_<n>`,
         `.predicted_gpu_hours_per_billion_at_<n>`; of all but the first
         `scaling.ratio.<name>_to_<first>.seconds_at_<n>` as `ratio_figures`.
 
     Raises:
-        torch.multiprocessing.ProcessRaisedException: a rank fails.
+        UserError: what the builders raise; too little memory.
     """
     counts, bandwidth = measure.ranks, measure.bandwidth
     batch = next(iter(configs.values())).run.batch
@@ -130,13 +136,15 @@ def _round(
 
 def _median(rounds: Sequence[Traffic]) -> Traffic:
     """What they sent, which is the same in all, and the medians of their times."""
-    seconds, computing = (statistics.median(getattr(each, key) for each in rounds) for key in ("seconds", "computing"))
-    return replace(rounds[0], seconds=seconds, computing=computing)
+    return replace(
+        rounds[0],
+        seconds=statistics.median(each.seconds for each in rounds),
+        communication=statistics.median(each.communication for each in rounds),
+    )
 
 
 def _communication(name: str, count: int, rounds: Sequence[Traffic]) -> dict[str, float]:
-    """What steps take longer for telling the others; below 0 where that is less than the noise."""
-    longer = [each.seconds - each.computing for each in rounds]
+    longer = [each.communication for each in rounds]
     key = f"scaling.{name}.communication_seconds_at_{count}"
     return {key: statistics.median(longer), f"{key}.low": min(longer), f"{key}.high": max(longer)}
 
@@ -150,15 +158,14 @@ def _figures(found: Mapping[int, Traffic], batch: int, bandwidth: float) -> dict
             f"gathered_bytes_at_{count}": traffic.gathered, f"seconds_at_{count}": traffic.seconds,
         }  # fmt: skip
     second = found[counts[1]]
-    communication = second.seconds - second.computing
-    if communication > 0:
-        figures["fitted_bandwidth"] = second.sent(counts[1]) / communication
+    if second.communication > 0:
+        figures["fitted_bandwidth"] = second.sent(counts[1]) / second.communication
     for count in counts[2:]:
         sent = second.on(count, counts[1]).sent(count)
         figures[f"bytes_error_at_{count}"] = sent / found[count].sent(count) - 1
-        if communication > 0:
-            seconds = found[count].computing + sent / figures["fitted_bandwidth"]
-            figures[f"seconds_error_at_{count}"] = seconds / found[count].seconds - 1
+        if second.communication > 0 and found[count].communication > 0:
+            seconds = sent / figures["fitted_bandwidth"]
+            figures[f"communication_error_at_{count}"] = seconds / found[count].communication - 1
     for count in GPUS:
         seconds = found[1].seconds + second.on(count, counts[1]).sent(count) / bandwidth
         rate = count * batch / seconds
@@ -173,11 +180,32 @@ def measure_on(count: int, config: PretrainConfig, device: str, steps: int) -> T
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        mp.start_processes(_rank, (count, port, folder, config, device, steps), nprocs=count, start_method="spawn")
+        try:
+            mp.start_processes(_rank, (count, port, folder, config, device, steps), nprocs=count, start_method="spawn")
+        except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
+            failed = sorted(Path(folder).glob("failed-*"), key=lambda file: file.stat().st_mtime_ns)
+            if failed:  # the others fail then, for one is gone
+                raise UserError(failed[0].read_text()) from error
+            raise
         return Traffic(**json.loads((Path(folder) / "traffic.json").read_text()))
 
 
 def _rank(own: int, count: int, port: int, folder: str, config: PretrainConfig, device: str, steps: int) -> None:
+    """One rank's process: what rank 0 saw is left in `folder`, and what a user's mistake a rank fails by."""
+    try:
+        _take_part(own, count, port, folder, config, device, steps)
+    except (UserError, RuntimeError, MemoryError) as error:
+        if isinstance(error, UserError):
+            (Path(folder) / f"failed-{own}").write_text(str(error))
+        elif is_out_of_memory(error):
+            (Path(folder) / f"failed-{own}").write_text(
+                f"Scaling is that of whole batches, without run.micro_batch: {count} ranks with {config.run.batch:,} "
+                "pictures each do not fit into memory. Give a smaller run.batch, or fewer compare.ranks."
+            )
+        raise
+
+
+def _take_part(own: int, count: int, port: int, folder: str, config: PretrainConfig, device: str, steps: int) -> None:
     os.environ |= {"RANK": str(own), "LOCAL_RANK": str(own), "WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(max(1, torch.get_num_threads() // count))  # ranks of one machine share its cores
@@ -189,16 +217,20 @@ def _rank(own: int, count: int, port: int, folder: str, config: PretrainConfig, 
 
 def measure_here(config: PretrainConfig, kind: str, steps: int) -> Traffic:
     """What a step moves and takes on the ranks of the process group, each with `config.run.batch` pictures."""
-    trainer, batch = rank_trainer(config, torch.device(kind), 2 * steps + 2)
-    trainer.step(batch)  # the first makes what later ones only use
-    seconds, computing = [], []
-    for _ in range(steps):  # in turn: what else the machine does hits both alike
-        seconds.append(_timed(trainer, batch))
-        with silenced(trainer):
-            computing.append(_timed(trainer, batch))
+    trainer, batch = rank_trainer(config, torch.device(kind), 2 * steps + _WARM + 1)
+    for _ in range(_WARM):
+        trainer.step(batch)
+    seconds, longer = [], []
+    for t in range(steps):  # in turn: what else the machine does hits both alike
+        taken = {}
+        for tells in (True, False) if t % 2 else (False, True):
+            with nullcontext() if tells else silenced(trainer):
+                taken[tells] = _timed(trainer, batch)
+        seconds.append(taken[True])
+        longer.append(taken[True] - taken[False])
     with counted(trainer) as traffic:
         trainer.step(batch)
-    return replace(traffic, seconds=statistics.median(seconds), computing=statistics.median(computing))
+    return replace(traffic, seconds=statistics.median(seconds), communication=statistics.median(longer))
 
 
 def rank_trainer(config: PretrainConfig, device: torch.device, steps: int) -> tuple[Trainer, Batch]:
@@ -207,7 +239,7 @@ def rank_trainer(config: PretrainConfig, device: torch.device, steps: int) -> tu
     objective = build_objective(config.objective, config.backbone, pairs, config.run.seed)
     stream = Stream(pairs.order(config.run.seed, config.data.shuffle, ranks()), config.run.batch, rank())
     batches = TrainingBatches(pairs, [objective.targets], config.data, config.backbone.image_size, stream)
-    (batch,) = Loader(batches, 0, 1, workers=0, max_bad=1.0)
+    (batch,) = Loader(batches, 0, 1, workers=0, max_bad=1.0, pin=device.type == "cuda")
     optim, run = replace(config.optim, warmup=0, cooldown=0), config.run
     trainer = Trainer(
         objective, optim, steps, device, run.precision, wants_compile(run.compile, device), run.seed, tf32=run.tf32

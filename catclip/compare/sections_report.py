@@ -1,5 +1,6 @@
 """What a comparison's measurements of steps, batches, ranks and sensitivities say, as tables."""
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,13 +96,13 @@ def _short(value: float) -> str:
 def _ratios(results: dict[str, Any]) -> Grid:
     """Of each side's step to the one that it is compared with; no number where the rounds do not support it."""
     rows = []
-    for key in results:
-        found = re.fullmatch(r"step\.ratio\.(\w+)_to_(\w+)\.milliseconds\.verdict", key)
-        if not found:
+    names = results["objectives"]
+    for above, below in itertools.product([*names[1:], *PEERS], names):
+        base = f"step.ratio.{above}_to_{below}"
+        if f"{base}.milliseconds.verdict" not in results:
             continue
-        base = key.removesuffix(".milliseconds.verdict")
         flops = results.get(f"{base}.flops")
-        name = f"{PEERS.get(found[1], found[1])} ÷ {found[2]}"
+        name = f"{PEERS.get(above, above)} ÷ {below}"
         memory = f"{base}.peak_memory_bytes"
         rows.append([
             name, ratio_text(results, f"{base}.milliseconds"),
@@ -142,9 +143,9 @@ def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
             rows.append(row("  of it communication", f"communication_seconds_at_{count}", _milliseconds))
         if count > 1:
             rows.append(row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda sent: f"{sent / 2**20:,.2f}"))
-        for unit, key in (("ms", f"seconds_error_at_{count}"), ("MiB", f"bytes_error_at_{count}")):
-            if all(f"scaling.{name}.{key}" in results for name in names):
-                rows.append(row(f"  the model's {unit} are off by", key, "{:+.0%}".format))
+        for what, key in (("communication", "communication"), ("MiB", "bytes")):
+            if all(f"scaling.{name}.{key}_error_at_{count}" in results for name in names):
+                rows.append(row(f"  the model's {what} is off by", f"{key}_error_at_{count}", "{:+.0%}".format))
     for count in results["scaling.gpus"]:
         rows.append(row(f"PREDICTED images/s, {count:,}", f"predicted_images_per_second_at_{count}", "{:,.0f}".format))
         rows.append(row("  PREDICTED hours/10⁹", f"predicted_gpu_hours_per_billion_at_{count}", "{:,.0f}".format))

@@ -99,7 +99,7 @@ def _figures(
 ) -> dict[str, Any]:
     """What is configured, then what is changed."""
     first, configured = f"{name}{base.name}", []
-    own = _memory_as_configured(first, base, device)
+    own = _memory_figures(first, base, device)
     rows: dict[str, Any] = {}
     for variant in changed:
         key = f"{name}{variant.name}"
@@ -117,18 +117,6 @@ def _figures(
             rows |= _time_figures(key, turns.variant)
             rows |= ratio_figures(f"{key}.milliseconds.ratio", turns.variant, turns.base)
     return own | (_time_figures(first, configured) if configured else {}) | rows
-
-
-def _memory_as_configured(key: str, base: Variant, device: torch.device) -> dict[str, float]:
-    try:
-        return _memory_figures(key, base, device)
-    except (RuntimeError, MemoryError) as error:
-        if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):
-            raise
-        raise UserError(
-            f"Sensitivities are those of a whole batch, without run.micro_batch: {base.config.run.batch:,} pictures do "
-            "not fit into memory. Give a smaller run.batch."
-        ) from error
 
 
 def _lack(error: Exception) -> str:

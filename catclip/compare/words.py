@@ -13,14 +13,32 @@ _BUDGETS = {"seconds": "time", "samples": "pictures", "flops": "floating-point o
 
 
 def sentences(results: dict[str, Any]) -> list[str]:
-    """Which objective wins where, and why, of the first two; what the figures do not say is said too."""
+    """Which objective wins where, and why; what the figures do not say is said too.
+
+    Steps, batches and ranks are set against those of the first objective, what is learned against the second's, which
+    is the baseline.
+    """
     names = results["objectives"]
     if len(names) < 2:
         return [f"Only {names[0]} was measured: there is nothing to compare it with."]
-    first, second = names[:2]
-    parts = (_step, _peers, _batches, _learning, _scaling, _sensitivities)
-    said = [each for part in parts for each in part(results, first, second)]
+    first, baseline, *others = names
+    said = [*_step(results, first, baseline), *_peers(results), *_batches(results, first, baseline)]
+    said += [*_learning(results, first, baseline), *_scaling(results, first, baseline)]
+    for name in others:
+        found = _beside(results, name)
+        said += [*_step(found, first, name), *_batches(found, first, name)]
+        said += [*_learning(found, name, baseline), *_scaling(found, first, name)]
+    said += _sensitivities(results)
+    if len(results.get("seeds", [])) == 1:
+        said.append("This is one seed: how much the figures vary between seeds is not known.")
     return said or ["Nothing was measured of both."]
+
+
+def _beside(results: dict[str, Any], name: str) -> dict[str, Any]:
+    """The results with what is known of a further objective in place of what is known of the first two."""
+    pair, own = ("ratio.", "reached.", "untrained.", "too_coarse.", "at_least."), f"beside.{name}."
+    shared = {key: value for key, value in results.items() if not key.startswith(pair)}
+    return shared | {key.removeprefix(own): value for key, value in results.items() if key.startswith(own)}
 
 
 def _step(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
@@ -36,6 +54,8 @@ def _step(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
             yield f"Counted in operations the two differ by {operations:.2f}×."
     else:
         yield from _step_without_ratio(results, first, second)
+        if operations is not None:
+            yield f"Counted in operations the two differ by {operations:.2f}×."
     memory = _step_ratio(results, "peak_memory_bytes", first, second)
     if memory is not None:
         yield _than(f"At its peak a step of {second} takes", memory, "the memory of one of", first)
@@ -47,7 +67,7 @@ def _step_without_ratio(results: dict[str, Any], first: str, second: str) -> Ite
         yield f"A step of {second} takes as long as one of {first}."
     elif wide := wide_interval(results, name):
         yield f"A step of {second} takes {wide[0]:.2f} to {wide[1]:.2f} times as long as one of {first}."
-    elif f"{first}.step_milliseconds" in results and f"{second}.step_milliseconds" in results:
+    elif f"{name}.verdict" in results or all(f"{each}.step_milliseconds" in results for each in (first, second)):
         yield "What was measured of the steps' times varies too much to give a ratio."
 
 
@@ -64,9 +84,9 @@ def _than(start: str, ratio: float, what: str, first: str) -> str:
     return f"{start} {ratio:.2f}× {what} {first}."
 
 
-def _peers(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+def _peers(results: dict[str, Any]) -> Iterator[str]:
     for name, title in PEERS.items():
-        for ours in (first, second):
+        for ours in results["objectives"]:
             ratio = results.get(f"step.ratio.{name}_to_{ours}.milliseconds")
             if ratio is not None:
                 yield f"The step of {title}, takes {ratio:.2f}× as long as ours of {ours}."
@@ -103,8 +123,6 @@ def _learning(results: dict[str, Any], first: str, second: str) -> Iterator[str]
         yield _reached(results, figure, title, first, second)
         for budget, spent in _BUDGETS.items():
             yield from _to_accuracy(results, figure, budget, spent, first, second)
-    if len(results.get("seeds", [])) == 1 and any(f"{first}.{figure}" in results for figure in LEARNED):
-        yield "This is one seed: how much the figures vary between seeds is not known."
 
 
 def _reached(results: dict[str, Any], figure: str, title: str, first: str, second: str) -> str:
@@ -199,13 +217,13 @@ def _scaling(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
 # ---- sensitivities --------------------------------------------------------------------------------------------------
 
 
-def _sensitivities(results: dict[str, Any], first: str, second: str) -> Iterator[str]:
+def _sensitivities(results: dict[str, Any]) -> Iterator[str]:
     """Of each the changes that save most, and cost most, as far as the rounds tell."""
-    for name in (first, second):
+    for name in results["objectives"]:
         changes = _clear_changes(results, name)
-        if len(changes) > 1:
-            ends = (pick(changes, key=lambda change: changes[change][0]) for pick in (min, max))
-            said = [f"{change} ({changes[change][1]})" for change in ends]
+        saves = min((each for each in changes.items() if each[1][0] < 1), key=lambda each: each[1][0], default=None)
+        costs = max((each for each in changes.items() if each[1][0] > 1), key=lambda each: each[1][0], default=None)
+        if said := [f"{change} ({text})" for change, (_, text) in filter(None, (saves, costs))]:
             yield f"What changes a step of {name} most: {' and '.join(said)}."
 
 

@@ -38,6 +38,12 @@ def write_folder(release: Release, folder: Path, out: Path) -> list[Section]:
             "timm, timm-hub, onnx or torch."
         )
     check_is_timms(release)
+    backbone = release.objective.backbone
+    if backbone.trunk.num_features != backbone.width:
+        raise UserError(
+            f"{release.timm_name} has a layer between its {backbone.trunk.num_features} features and the "
+            f"{backbone.width} that it gives, which open_clip does not build: give format=timm, onnx or torch."
+        )
     unusual = bool(release.timm_arguments)
     if unusual:
         (folder / TRUNK).mkdir()

@@ -108,7 +108,7 @@ def timm_config(release: Release, num_classes: int) -> dict[str, Any]:
             "tag": "catclip",
             "custom_load": False,
             "input_size": size,
-            "fixed_input_size": True,
+            "fixed_input_size": release.objective.backbone.takes_size,  # what takes no img_size must not be given one
             "interpolation": "bicubic",
             "crop_pct": 1.0,  # pictures are looked at as runs of ours do: their largest central square
             "crop_mode": "center",

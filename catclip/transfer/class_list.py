@@ -1,6 +1,7 @@
 """Class lists of target tasks: ImageNet-1k's, files as data sets ship them, class folders."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
@@ -12,6 +13,7 @@ from catclip.errors import UserError
 from catclip.transfer.matching import given_synset
 
 IMAGENET = "imagenet-1k"
+_SPLITS = ("train", "test", "val")
 _PLACES = re.compile(r"/\w/(\S+) \d+")  # categories_places365.txt: /a/airplane_cabin 1
 
 
@@ -28,7 +30,7 @@ def read_class_list(source: str | Path) -> list[str]:
     """
     if str(source) == IMAGENET:
         return list(ImageNetInfo().label_names())
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_dir():
         return _folders(path)
     if not path.is_file():
@@ -49,11 +51,22 @@ def read_class_list(source: str | Path) -> list[str]:
 
 
 def _folders(path: Path) -> list[str]:
-    split = next((path / name for name in ("train", "test", "val") if (path / name).is_dir()), path)
-    names = sorted(child.name for child in split.iterdir() if child.is_dir() and not child.name.startswith("."))
+    names = _folders_in(path)
+    if names and set(names) <= set(_SPLITS):  # else one of them is a class of that name: CIFAR-100 has a train
+        names = _folders_in(path / min(names, key=_SPLITS.index))
     if not names:
         raise UserError(f"classes={path}: there are no class folders in it.")
     return names
+
+
+def _folders_in(path: Path) -> list[str]:
+    return sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+@cache
+def _imagenet_names() -> dict[str, str]:
+    """open_clip's name of each WNID of ImageNet-1k."""
+    return dict(zip(ImageNetInfo().label_names(), IMAGENET_CLASSNAMES, strict=True))
 
 
 def spoken_name(name: str) -> str:
@@ -62,8 +75,7 @@ def spoken_name(name: str) -> str:
     A synset (`given_synset`) has open_clip's name where it is one of ImageNet-1k, else WordNet's; no underscores.
     """
     if wnid := given_synset(name.strip()):
-        imagenet = ImageNetInfo().label_names()
-        if wnid in imagenet:
-            return str(IMAGENET_CLASSNAMES[imagenet.index(wnid)])
+        if spoken := _imagenet_names().get(wnid):
+            return spoken
         name = load_lexicon().lemmas(wnid)[0]
     return name.partition(",")[0].replace("_", " ").strip()

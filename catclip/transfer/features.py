@@ -15,6 +15,7 @@ from catclip.captions.sources.files import file_info
 from catclip.captions.sources.remote import is_address
 from catclip.data.labelled import LabelledImages
 from catclip.data.labelled.pictures import PictureFiles, ShardPictures
+from catclip.errors import UserError
 from catclip.files import replacing, usual_mode, writing
 from catclip.objectives.base import Objective
 from catclip.transfer.probe import extract_features
@@ -30,11 +31,14 @@ class FeatureCache:
         objective: whose features, in evaluation mode.
         device: where it is.
         workers: processes that read pictures.
+
+    Attributes:
+        unkept: why the latest features could not be kept; empty where they were.
     """
 
     def __init__(self, folder: Path, objective: Objective, device: torch.device, workers: int = 0):
         self.folder, self._objective, self._device, self._workers = folder, objective, device, workers
-        self._size = objective.backbone.image_size
+        self._size, self.unkept = objective.backbone.image_size, ""
         self._weights = _digest(_weights(objective))
 
     def path(self, images: LabelledImages) -> Path:
@@ -46,17 +50,23 @@ class FeatureCache:
         """Features float32 [P, D], in the order of the pictures.
 
         Raises:
-            UserError: a picture cannot be decoded; they cannot be written.
+            UserError: a picture cannot be decoded.
         """
         path = self.path(images)
         with suppress(OSError, SafetensorError, KeyError):  # there are none, or what a broken disk left of them
             return load_file(path)["features"]
         features = extract_features(self._objective.embed, images, self._size, self._device, self._workers)
+        try:
+            self._keep(features, path)
+        except UserError as error:  # what took hours is not thrown away for it
+            self.unkept = str(error)
+        return features
+
+    def _keep(self, features: np.ndarray, path: Path) -> None:
         with writing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as aside, usual_mode(aside):
                 save_file({"features": np.ascontiguousarray(features)}, aside)
-        return features
 
 
 def _digest(parts: Iterator[bytes] | list[bytes]) -> str:

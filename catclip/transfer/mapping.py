@@ -163,7 +163,8 @@ def map_classes(names: Sequence[str], vocabulary: Vocabulary, strategy: str = "n
     if all(name.strip().isdigit() for name in names):  # `0` is a noun, but hardly what the first class is
         raise UserError(
             f"The classes have numbers for names ({_some(names, 3)}), which say nothing of what is in the pictures: "
-            "name them, as by data.classes=FILE."
+            "rename the folders, name those of shards or a table by data.classes=FILE, or say which rows stand for "
+            "them in a .tsv as `catclip map` writes it."
         )
     if bad := next((name for name in names if "\t" in name or "".join(name.splitlines()) != name), None):
         raise UserError(f"Class {bad!r}: a name is a line without tabs, or no table can hold it. Rename it.")

@@ -18,7 +18,7 @@ from catclip.compare.words import sentences
 from catclip.config import CompareConfig, PretrainConfig
 from catclip.environment import environment
 from catclip.errors import UserError
-from catclip.files import write_atomically
+from catclip.files import locked, write_atomically
 from catclip.train.checkpoint import list_checkpoints
 from catclip.train.flops import flops_per_image
 from catclip.train.folder import RunFolder
@@ -63,16 +63,27 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
     sections, wanted = _sections_done(out), config.compare.sections
     config = replace(config, compare=replace(config.compare, sections=list(dict.fromkeys([*sections, *wanted]))))
     configs = {name: single(config, name) for name in config.objectives}
-    if _is_done(out, list(seeds)) and set(wanted) <= set(sections):
+    done = _is_done(out, list(seeds)) and set(wanted) <= set(sections)
+    if not done:
+        for each in configs.values():
+            check(each)
+    with locked(out, "compares in"):  # two at once would measure each other
+        return _compared(config, configs, seeds, done, console)
+
+
+def _compared(
+    config: CompareConfig, configs: dict[str, PretrainConfig], seeds: dict[int, Path], done: bool, console: Console
+) -> dict[str, Any]:
+    """Measure and train what is not done yet, and return all results."""
+    out = Path(str(config.run.out))
+    if done:
         measure_sections(config, configs, out, console)  # refuses what was configured otherwise, as RunFolder
-        for seed, folder in seeds.items() if "learning" in sections else ():
+        for seed, folder in seeds.items() if "learning" in config.compare.sections else ():
             for name in config.objectives:
                 RunFolder(folder / name, single(config, name, seed))
         console.print(f"{out} is done already.", markup=False)
         results = json.loads((out / "compare.json").read_text())
     else:
-        for each in configs.values():
-            check(each)
         measured = measure_sections(config, configs, out, console)
         results = {"objectives": list(configs)}
         if "learning" in config.compare.sections:
@@ -81,7 +92,7 @@ def compare(config: CompareConfig, console: Console) -> dict[str, Any]:
                 _train_pair(config, seed, folder, console)
             results = collect({name: [folder / name for folder in seeds.values()] for name in configs}, costs)
         results |= {"sections": config.compare.sections} | measured
-        _write(out, results)
+        _write(out, results, [folder / name for folder in seeds.values() for name in configs])
     return results
 
 
@@ -173,7 +184,7 @@ def _check_pair(folder: Path, names: set[str]) -> None:
             f"{folder} holds a comparison of other objectives: it was {', '.join(sorted(begun))}, "
             f"is now {', '.join(sorted(names))}. Choose another run.out."
         )
-    ours = WRITTEN if (folder / "compare.json").exists() else ("compare",)
+    ours = WRITTEN if (folder / "compare.json").exists() else ("compare", ".")
     others = [child.name for child in folder.iterdir() if not child.name.startswith(ours)]
     if not begun and not names.issuperset(others):
         raise UserError(f"{folder} is not empty and holds no comparison of these objectives: choose another run.out.")
@@ -193,27 +204,33 @@ def measure_costs(configs: dict[str, PretrainConfig]) -> dict[str, dict[str, flo
     return costs
 
 
-def _environments(out: Path, results: dict[str, Any]) -> dict[str, Any]:
-    """Of each section, where and in which precision it was measured: maybe at other times, by other commits."""
+def _environments(out: Path, results: dict[str, Any], runs: list[Path]) -> dict[str, Any]:
+    """Of each section, where and in which precision it was measured: maybe at other times, by other commits.
+
+    Args:
+        out: the comparison's folder.
+        results: what was measured.
+        runs: where they are, if any were trained.
+    """
     found: dict[str, Any] = {}
     for name in results["sections"]:
         if (file := out / f"compare.{name}.json").exists():
             stored = json.loads(file.read_text())
             found[name] = stored["environment"] | {"precision": stored["settings"]["run"]["precision"]}
-    trained = sorted(out.glob("**/environment.json"))
-    if "learning" in results["sections"] and trained:
-        summary = json.loads((trained[0].parent / "summary.json").read_text())
-        found["learning"] = json.loads(trained[0].read_text()) | {"precision": summary["precision"]}
+    if "learning" in results["sections"]:
+        run = next(each for each in runs if (each / "environment.json").is_file())
+        precision = json.loads((run / "summary.json").read_text())["precision"]
+        found["learning"] = json.loads((run / "environment.json").read_text()) | {"precision": precision}
     return {"environments": found}
 
 
-def _write(out: Path, results: dict[str, Any]) -> None:
+def _write(out: Path, results: dict[str, Any], runs: list[Path]) -> None:
     around = environment()
     if "learning" in results["sections"]:
         plot(results, out / "compare.png")
     figures = drawn(results)
     write_pngs(figures, out)
     write_page(results, around, figures, out / "compare.html")
-    text = json.dumps(results | {"environment": around} | _environments(out, results), indent=1)
+    text = json.dumps(results | {"environment": around} | _environments(out, results, runs), indent=1)
     write_atomically(out / "compare.json", text)
     write_atomically(out / "summary.json", text)

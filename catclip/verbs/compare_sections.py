@@ -2,7 +2,9 @@
 
 import gc
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ from catclip.data.pairs import Pairs
 from catclip.environment import environment
 from catclip.errors import UserError, check_choice
 from catclip.files import write_atomically
-from catclip.train.memory import memory_errors
+from catclip.train.folder import flat
+from catclip.train.memory import is_out_of_memory
 from catclip.train.precision import PRECISIONS, pick_precision
 from catclip.verbs.training import pick_device
 
 Section = Callable[[Mapping[str, PretrainConfig], torch.device, MeasureConfig], dict[str, Any]]
+_SHOWN = 4  # of what differs
 SECTIONS = ("step", "batch", "scaling", "learning", "sensitivity")
 
 
@@ -55,6 +59,11 @@ def check_sections(config: CompareConfig) -> None:
         raise UserError(f"compare.ranks={wanted.ranks} must begin with 1 and rise, as [1,2] or [1,2,4].")
     if "scaling" in wanted.sections and pick_device(config.run.device).type == "cuda":
         gpus = torch.cuda.device_count()
+        if gpus < 2:
+            raise UserError(
+                "Scaling is measured on one rank and on several, a GPU each, and this machine has one GPU: leave "
+                "scaling out of compare.sections, or measure what ranks send on the CPU with run.device=cpu."
+            )
         if wanted.ranks[-1] > gpus:
             raise UserError(
                 f"compare.ranks={wanted.ranks} asks for {wanted.ranks[-1]} GPUs, one a rank; this machine has {gpus}. "
@@ -96,17 +105,34 @@ def measure_sections(
         file, made_with = out / f"compare.{name}.json", _settings(config)
         if file.exists():
             stored = json.loads(file.read_text())
-            if _concerning(name, stored["settings"]) != _concerning(name, made_with):
-                raise UserError(f"{file} was measured with another configuration: choose another run.out.")
+            if differing := _differing(*(flat(_concerning(name, each)) for each in (stored["settings"], made_with))):
+                raise UserError(f"{file} was measured with another configuration: {differing}. Choose another run.out.")
         else:
-            first = next(iter(configs.values()))
-            with console.status(f"measuring: {name}"), memory_errors(first, device):
+            with console.status(f"measuring: {name}"), _room_for_whole_batches(name, config.run.batch):
                 stored = {"settings": made_with, "figures": sections[name](configs, device, config.compare)}
             _release(device)
             out.mkdir(parents=True, exist_ok=True)
             write_atomically(file, json.dumps(stored | {"environment": environment()}, indent=1))
         results |= stored["figures"]
     return results
+
+
+@contextmanager
+def _room_for_whole_batches(section: str, batch: int) -> Iterator[None]:
+    """Say what would take less, where memory runs out.
+
+    Raises:
+        UserError: in place of torch's error.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):
+            raise
+        raise UserError(
+            f"Out of memory: the section {section} measures batches as a whole, without run.micro_batch, and {batch:,} "
+            "pictures do not fit. Give a smaller run.batch, or leave the section out of compare.sections."
+        ) from error
 
 
 def _release(device: torch.device) -> None:
@@ -138,6 +164,13 @@ def _concerning(section: str, settings: dict[str, Any]) -> dict[str, Any]:
     return settings | {"compare": measure}
 
 
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What is not the same, in words; empty where all is."""
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    said = [f"{key} was {before.get(key)!r}, is now {now.get(key)!r}" for key in keys[:_SHOWN]]
+    return "; ".join(said) + (f"; and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+
+
 def _settings(config: CompareConfig) -> dict[str, Any]:
     """What the figures depend on, as JSON has it."""
     measure = {key: value for key, value in asdict(config.compare).items() if key not in ("sections", "seeds")}
@@ -146,4 +179,6 @@ def _settings(config: CompareConfig) -> dict[str, Any]:
     run["precision"] = pick_precision(config.run.precision, device)
     run["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     groups = {key: asdict(getattr(config, key)) for key in ("data", "backbone", "optim")}
+    for key in ("val", "probe", "cache"):  # which change no step
+        del groups["data"][key]
     return json.loads(json.dumps({**groups, "objectives": config.objectives, "run": run, "compare": measure}))

@@ -1,6 +1,7 @@
 """The JSON file of a measurement: the same one again replaces it, another does not."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ from catclip.files import write_atomically, writing
 
 
 def check_replaces(out: Path, settings: dict[str, Any]) -> None:
-    """Raise `UserError` where `out` has something else than an earlier measurement with the same settings.
+    """Raise `UserError` where `out` cannot be written, or has another measurement than one with the same settings.
 
     Args:
         out: the file to be written; there need not be one.
         settings: what was asked for, in flat keys, as JSON has it.
     """
+    folder = next(each for each in (out.absolute(), *out.absolute().parents) if each.is_dir())
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{out} cannot be written: {folder} is not yours to write in. Give another out=…")
     if not out.exists():
         return
     try:

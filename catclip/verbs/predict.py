@@ -51,7 +51,7 @@ def run(config: PredictConfig) -> None:
         guesses, bad = _guess(paths, objective.backbone.image_size, classify, labels, config, device)
     if not guesses:
         path, reason = next(iter(bad.items()))
-        raise UserError(f"None of the {len(bad):,} files can be read; {path}: {reason}.")
+        raise UserError(f"None of the {len(bad):,} files can be read; {_shown(path)}: {reason}.")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / "labels.tsv", _table(guesses))
@@ -114,7 +114,7 @@ def _guess(
 def _table(guesses: dict[Path, list[_Guess]]) -> str:
     lines = ["image\trank\twnid\tname\tscore"]
     for path, some in guesses.items():
-        name = str(path).translate({ord("\t"): "\\t", ord("\n"): "\\n"})
+        name = _shown(path).translate({ord("\t"): "\\t", ord("\n"): "\\n"})
         for rank, (label, score) in enumerate(some, 1):
             lines.append(f"{name}\t{rank}\t{label.wnid}\t{label.name}\t{score:.4f}")
     return "\n".join(lines) + "\n"
@@ -133,6 +133,11 @@ def _draw(guesses: dict[Path, list[_Guess]], folder: Path) -> None:
         drawn.save(folder / f"{stem}.jpg", quality=92)
 
 
+def _shown(path: Path) -> str:
+    """A path as text: names of files may be none in UTF-8."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _short(name: str) -> str:
     """`traffic_light.n.01`, or the subword `light</w>`, as people say it."""
     return name.partition(".n.")[0].removesuffix("</w>").replace("_", " ")
@@ -141,10 +146,10 @@ def _short(name: str) -> str:
 def _say(guesses: dict[Path, list[_Guess]], bad: dict[Path, str], console: Console) -> None:
     for path, some in list(guesses.items())[:_SHOWN]:
         said = ", ".join(f"{_short(label.name)} {score:.2f}" for label, score in some)
-        console.print(f"{path}: {said}", markup=False)
+        console.print(f"{_shown(path)}: {said}", markup=False)
     if len(guesses) > _SHOWN:
         console.print(f"… and {len(guesses) - _SHOWN:,} more pictures.")
     for path, reason in list(bad.items())[:_SHOWN]:
-        console.print(f"{path} is left out: {reason}.", markup=False)
+        console.print(f"{_shown(path)} is left out: {reason}.", markup=False)
     if len(bad) > _SHOWN:
         console.print(f"… and {len(bad) - _SHOWN:,} more files that cannot be read.")

@@ -49,6 +49,8 @@ def run(config: ProbeConfig) -> None:
     with console.status("fitting"):
         results = settings | _probe(config, settings, splits, train, test, device)
     write_measured(out, results)
+    if cache.unkept:
+        console.print(f"Features are not kept for another probe. {cache.unkept}", markup=False)
     if left := sorted(set(config.shots) - set(results.get("shots", config.shots))):
         console.print(f"shots={left} are left out: a class has {splits.train.counts().min()} training pictures.")
     console.print(f"{_TITLES[config.method]}: {_describe(config.method, results)} {out}")

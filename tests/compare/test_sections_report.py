@@ -29,7 +29,7 @@ def everything() -> dict:
         for count in (1, 2):
             figures |= {f"scaling.{name}.seconds_at_{count}": 0.25, f"scaling.{name}.bytes_per_step_at_{count}": 2**20}
             figures[f"scaling.{name}.communication_seconds_at_{count}"] = 0.1
-        figures |= {f"scaling.{name}.seconds_error_at_2": -0.25, f"scaling.{name}.bytes_error_at_2": 0.0}
+        figures |= {f"scaling.{name}.communication_error_at_2": -0.25, f"scaling.{name}.bytes_error_at_2": 0.0}
         for count in (8, 1024):
             figures[f"scaling.{name}.predicted_images_per_second_at_{count}"] = 1000.0 * count
             figures[f"scaling.{name}.predicted_gpu_hours_per_billion_at_{count}"] = 278.0
@@ -62,8 +62,8 @@ def test_predictions_are_called_so(cells):
     (rows,) = (rows for title, rows in cells.items() if title.startswith("Ranks of 256"))
     assert rows["ms a step, 1 rank"] == ["250.0", "250.0"]
     assert rows["  MiB sent by a rank"] == ["1.00", "1.00"]
-    assert rows["  the model's ms are off by"] == ["-25%", "-25%"]
-    assert rows["  the model's MiB are off by"] == ["+0%", "+0%"]
+    assert rows["  the model's communication is off by"] == ["-25%", "-25%"]
+    assert rows["  the model's MiB is off by"] == ["+0%", "+0%"]
     assert rows["PREDICTED images/s, 1,024"] == ["1,024,000", "1,024,000"]
     assert all(each.strip().startswith("PREDICTED") for each in rows if "images/s" in each or "hours" in each)
 

@@ -99,7 +99,7 @@ def test_the_largest_batches(figures, expected):
 
 def test_a_largest_batch_that_memory_did_not_limit():
     more = {"batch.memory_bytes": 2**31, "batch.a.largest": 2000, "batch.b.largest": 1000}
-    text = said(**more, **{"batch.a.limited_by": "seconds", "batch.b.limited_by": "memory and seconds"})
+    text = said(**more, **{"batch.a.limited_by": "seconds", "batch.b.limited_by": "memory"})
     assert "of a has 2,000 pictures (larger ones take too long), that of b 1,000 pictures;" in text
 
 

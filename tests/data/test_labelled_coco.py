@@ -92,6 +92,14 @@ def test_pictures_are_found_near_the_annotations(folder, place):
     assert len(open_labelled(write(folder))) == 4
 
 
+def test_a_bare_name_beside_the_file(folder, monkeypatch):
+    """As `data.test=instances_val.json` in COCO's annotations/."""
+    (folder / "annotations").mkdir(exist_ok=True)
+    file = write(folder)
+    monkeypatch.chdir(Path(file).parent)
+    assert len(open_labelled(Path(file).name)) == 4
+
+
 @pytest.mark.parametrize("images", ["elsewhere", "elsewhere/val"])
 def test_the_folder_of_the_pictures_can_be_given(folder, images):
     (folder / "elsewhere").mkdir()

@@ -52,6 +52,7 @@ def test_labels_are_drawn_in_the_corner():
     box = (320, 240, 640, 480)
     assert drawn.crop(box).tobytes() == image.crop(box).tobytes(), "the rest is as it was"
     assert drawn.crop((0, 0, 200, 60)).getextrema() != image.crop((0, 0, 200, 60)).getextrema()
+    assert annotate(image, [("собака", 0.9)]).tobytes() != annotate(image, [("кошка", 0.9)]).tobytes(), "no boxes"
     assert annotate(picture(1, 40, 32), []).size == (400, 320)
     assert annotate(picture(1, 3000, 8), []).size == (6000, 16), "no JPEG is wider than 65,500 pixels"
     assert annotate(picture(1, 9000, 8), []).size == (9000, 8)

@@ -10,7 +10,7 @@ from tests.export.making import make_run
 def runs(glyphs, tmp_path_factory) -> dict[str, Path]:
     """Tiny runs by their objectives."""
     folder = tmp_path_factory.mktemp("exported-runs")
-    kinds = ("categorical", "hybrid", "siglip", "usual", "finetuned")
+    kinds = ("categorical", "hybrid", "siglip", "usual", "finetuned", "resnet", "mobilenet")
     return {kind: make_run(folder / kind, kind, glyphs) for kind in kinds}
 
 

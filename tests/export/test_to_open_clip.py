@@ -115,3 +115,9 @@ def test_texts_find_clips_by_the_mean_of_their_frames(runs, tmp_path):
 def test_a_run_without_a_text_tower(runs, tmp_path):
     with pytest.raises(UserError, match=r"needs a text tower, which this run \(Categorical\) has not"):
         write_folder(open_release(runs["categorical"]), tmp_path, tmp_path)
+
+
+def test_features_that_open_clip_would_not_have_are_refused(runs, tmp_path):
+    with pytest.raises(UserError, match="288 features and the 1024 that it gives"):
+        exported(runs["mobilenet"], tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -27,7 +27,7 @@ def call(sections: list[Section]) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("write", [write_checkpoint, write_folder])
-@pytest.mark.parametrize("kind", ["categorical", "siglip", "finetuned"])
+@pytest.mark.parametrize("kind", ["categorical", "siglip", "finetuned", "resnet"])
 def test_features_and_logits_are_bit_identical(runs, tmp_path, pictures, write, kind):
     release = open_release(runs[kind])
     model = call(write(release, tmp_path, tmp_path))

@@ -65,6 +65,15 @@ def test_pictures_that_changed_and_broken_files_are_made_anew(glyphs, tmp_path, 
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_what_cannot_be_kept_is_not_lost(glyphs, tmp_path):
+    objective = tiny.build(tiny.config("categorical", glyphs)).eval()
+    images = open_labelled(paint(tmp_path / "pictures", 3, 0))
+    (tmp_path / "file").touch()
+    cache = FeatureCache(tmp_path / "file" / "cache", objective, CPU)
+    assert np.array_equal(cache(images), extract_features(objective.embed, images, tiny.SIZE, CPU, 0))
+    assert "cannot be written" in cache.unkept
+
+
 def test_shards(glyphs, tmp_path, made):
     objective = tiny.build(tiny.config("categorical", glyphs)).eval()
     pictures = sorted(paint(tmp_path / "pictures", 2, 0).glob("*/*.png"))

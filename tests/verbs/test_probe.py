@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -134,6 +135,13 @@ def test_other_methods_on_the_same_features(glyphs, trained, tmp_path, capsys, m
     assert len(kept) == 2
     probe.run(config(tmp_path / "run", glyphs))
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "features").iterdir()} == kept
+
+
+def test_a_folder_that_is_not_ones_own_is_said_before_the_work(glyphs, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    with pytest.raises(UserError, match=r"probe\.json cannot be written: .* another out="):
+        probe.run(config(trained[0], glyphs, out=str(tmp_path / "probe.json")))
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_measurement_is_not_written_over(glyphs, trained, tmp_path):

@@ -27,7 +27,7 @@ def read_classes(classes: Any) -> list[str]:
     """
     if isinstance(classes, str | Path):
         try:
-            names = Path(classes).read_text(encoding="utf-8-sig").rstrip().splitlines()
+            names = Path(classes).expanduser().read_text(encoding="utf-8-sig").rstrip().splitlines()
         except OSError as error:
             raise UserError(f"{classes}, the class names, cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:

@@ -99,8 +99,8 @@ def _look_up(path: Path, what: str, known: dict[Any, int], annotated: list[Any])
 
 def _picture_folder(path: Path, images: str | None, first: str) -> Path:
     """The folder that holds the first picture: COCO has train2017/ beside annotations/instances_train2017.json."""
-    split = path.stem.removeprefix("instances_")
-    roots = [Path(images)] if images else [path.parent.parent, path.parent]
+    split, folder = path.stem.removeprefix("instances_"), path.absolute().parent
+    roots = [Path(images).expanduser()] if images else [folder.parent, folder]
     places = [root / split for root in roots] + roots
     for place in places:
         if (place / first).is_file():

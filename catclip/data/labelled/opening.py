@@ -51,9 +51,9 @@ def open_labelled(
     config = config or LabelledConfig()
     if classes is None and config.classes is not None:
         classes = read_classes(config.classes)
-    if isinstance(source, str | Path) and _holds_class_folders(Path(source)):
+    if isinstance(source, str | Path) and _holds_class_folders(folder := Path(source).expanduser()):
         _check_options("class folders", config)
-        return open_class_folders(Path(source), classes)
+        return open_class_folders(folder, classes)
     patterns = str(source) if isinstance(source, Path) else source
     files = expand(patterns)
     if all(split_name(file)[0] == ".tar" for file in files):
@@ -124,7 +124,7 @@ def _sources(config: LabelledConfig) -> tuple[Source, Source]:
         raise UserError(
             "Give labelled pictures as data=FOLDER, with train/ and test/ in it, or as data.train=… and data.test=…"
         )
-    folder = Path(given["folder"])
+    folder = Path(given["folder"]).expanduser()
     train, tests = folder / "train", [folder / "test", folder / "val"]
     test = next((each for each in tests if each.is_dir()), tests[0])
     for each in (train, test):

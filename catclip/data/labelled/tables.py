@@ -62,7 +62,7 @@ def open_table(path: str, classes: Sequence[str] | None, options: TableOptions) 
     if not rows:
         raise UserError(f"{path} has no rows.")
     _check_once(path, rows)
-    pictures = listed_files(Path(options.images or Path(path).parent), [row.image for row in rows], path)
+    pictures = listed_files(Path(options.images or Path(path).parent).expanduser(), [row.image for row in rows], path)
     classes = classes or classes_beside(path)
     multilabel = options.delimiter is not None or any(isinstance(row.labels, list) for row in rows)
     if multilabel:
