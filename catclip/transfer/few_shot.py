@@ -79,6 +79,6 @@ def _scores(
     x, test_x = (torch.from_numpy(scaler.transform(features)).double().to(device) for features in (train, test))
     shown = torch.from_numpy(truth).to(device)
     y = shown.double() if multilabel else shown.int().argmax(1)
-    head = fit_logistic(x, y, truth.shape[1], STRENGTH, tolerance=1e-5)
+    head = fit_logistic(x, y, truth.shape[1], STRENGTH, tolerance=1e-6)
     logits = head.logits(test_x)
     return (logits if multilabel else logits.softmax(1)).cpu().numpy()

@@ -27,7 +27,7 @@ class Head(NamedTuple):
 
 
 def fit_logistic(
-    x: torch.Tensor, y: torch.Tensor, classes: int, strength: float, start: Head | None = None, tolerance: float = 1e-2
+    x: torch.Tensor, y: torch.Tensor, classes: int, strength: float, start: Head | None = None, tolerance: float = 1e-3
 ) -> Head:
     """Minimise `strength` × summed cross entropy + ½ ‖weights‖², where `x` is.
 
@@ -37,14 +37,14 @@ def fit_logistic(
         classes: C.
         strength: inverse regularisation, as scikit-learn's C; biases are not regularised.
         start: where to start from; None: zeros.
-        tolerance: the gradient at the end, as a share of what it is at zero weights. That is the smaller the more
-            classes there are: an absolute one would leave many classes at zero.
+        tolerance: of the gradient, divided by N; less where that is more than a tenth of what it is at zero weights,
+            or many classes, each of which has a small one, would stay there.
     """
     weight = x.new_zeros(x.shape[1], classes) if start is None else start.weight.clone()
     bias = x.new_zeros(classes) if start is None else start.bias.clone()
     parameters = [weight.requires_grad_(), bias.requires_grad_()]
     # Where the penalty is strong logits are small, and small errors of the biases would decide.
-    tolerance *= _gradient_at_zero(x, y, classes) * min(1.0, strength * len(x))
+    tolerance = min(tolerance, 0.1 * _gradient_at_zero(x, y, classes)) * min(1.0, strength * len(x))
     optimiser = torch.optim.LBFGS(
         parameters, max_iter=1000, tolerance_grad=tolerance, tolerance_change=1e-6 * tolerance,
         line_search_fn="strong_wolfe",
