@@ -226,10 +226,10 @@ def try_batch(config: PretrainConfig, device: torch.device, size: int, budget: i
 def _try(config: PretrainConfig, device: torch.device, size: int, budget: int, steps: int) -> Trial:
     read = min(size, _PICTURES)
     objective, (some,) = first_batches(replace(config, run=replace(config.run, batch=read)), 1)
-    batch = _pinned(repeated(some, size), device)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in objective.state_dict().values())
-    before = resident_bytes() - weights
     try:
+        batch = _pinned(repeated(some, size), device)
+        before = resident_bytes() - weights
         _limit(device, budget)
         seconds = _train(config, device, objective, batch, steps)
     except (RuntimeError, MemoryError) as error:

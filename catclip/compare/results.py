@@ -87,7 +87,7 @@ def _cost_ratios(
     found: dict[str, float] = {}
     for key in RATIOS:
         over, under = (_seen(key, figures[name], costs[name]) for name in (above, below))
-        if over and under:
+        if over and len(over) == len(under):
             found |= _ratio(key, over, under)
     return found
 

@@ -16,6 +16,7 @@ measured of theirs.
 
 import json
 import os
+import signal
 import socket
 import statistics
 import tempfile
@@ -186,6 +187,10 @@ def measure_on(count: int, config: PretrainConfig, device: str, steps: int) -> T
             failed = sorted(Path(folder).glob("failed-*"), key=lambda file: file.stat().st_mtime_ns)
             if failed:  # the others fail then, for one is gone
                 raise UserError(failed[0].read_text()) from error
+            if getattr(error, "exit_code", 0) == -signal.SIGKILL:
+                raise UserError(
+                    f"A rank was killed, most likely for want of memory. {_too_large(count, config)}"
+                ) from error
             raise
         return Traffic(**json.loads((Path(folder) / "traffic.json").read_text()))
 
@@ -198,11 +203,15 @@ def _rank(own: int, count: int, port: int, folder: str, config: PretrainConfig, 
         if isinstance(error, UserError):
             (Path(folder) / f"failed-{own}").write_text(str(error))
         elif is_out_of_memory(error):
-            (Path(folder) / f"failed-{own}").write_text(
-                f"Scaling is that of whole batches, without run.micro_batch: {count} ranks with {config.run.batch:,} "
-                "pictures each do not fit into memory. Give a smaller run.batch, or fewer compare.ranks."
-            )
+            (Path(folder) / f"failed-{own}").write_text(f"Out of memory. {_too_large(count, config)}")
         raise
+
+
+def _too_large(count: int, config: PretrainConfig) -> str:
+    return (
+        f"Scaling is that of whole batches, without run.micro_batch, here {count} of {config.run.batch:,} pictures: "
+        "give a smaller run.batch, or fewer compare.ranks."
+    )
 
 
 def _take_part(own: int, count: int, port: int, folder: str, config: PretrainConfig, device: str, steps: int) -> None:

@@ -140,7 +140,7 @@ def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
         ranks = f"{count} rank{'s' if count > 1 else ''}"
         rows.append(row(f"ms a step, {ranks}", f"seconds_at_{count}", _milliseconds))
         if f"scaling.{names[0]}.communication_seconds_at_{count}" in results:
-            rows.append(row("  of it communication", f"communication_seconds_at_{count}", _milliseconds))
+            rows.append(["  of it communication", *(_communication(results, name, count) for name in names)])
         if count > 1:
             rows.append(row("  MiB sent by a rank", f"bytes_per_step_at_{count}", lambda sent: f"{sent / 2**20:,.2f}"))
         for what, key in (("communication", "communication"), ("MiB", "bytes")):
@@ -152,6 +152,13 @@ def _scaling(results: dict[str, Any], names: list[str]) -> Grid:
     rate = f"{results['scaling.bandwidth'] / 1e9:g} GB/s"
     title = f"Ranks of {results['scaling.batch_per_rank']:,} pictures each; predicted at {rate}, hours of all ranks"
     return Grid(title, ["", *names], rows)
+
+
+def _communication(results: dict[str, Any], name: str, count: int) -> str:
+    """The median, and from the least to the most that a round saw: often less than the noise."""
+    key = f"scaling.{name}.communication_seconds_at_{count}"
+    median, low, high = (_milliseconds(results[f"{key}{end}"]) for end in ("", ".low", ".high"))
+    return f"{median} ({low} to {high})"
 
 
 def _sensitivities(results: dict[str, Any], name: str) -> Grid:

@@ -29,7 +29,7 @@ def sentences(results: dict[str, Any]) -> list[str]:
         said += [*_step(found, first, name), *_batches(found, first, name)]
         said += [*_learning(found, name, baseline), *_scaling(found, first, name)]
     said += _sensitivities(results)
-    if len(results.get("seeds", [])) == 1:
+    if said and len(results.get("seeds", [])) == 1:
         said.append("This is one seed: how much the figures vary between seeds is not known.")
     return said or ["Nothing was measured of both."]
 

@@ -4,6 +4,7 @@ Workers read the files and choose the crops, by the same random numbers as where
 are decoded whole: what comes out lies near to what workers make (docs/decoding.md says how near), and is not the same.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ class DeviceDecoder:
         batch = batch | {"images": images}
         if len(good) == len(images):
             return batch
-        batch["bad"][UNDECODABLE] += len(images) - len(good)
+        batch["bad"] = Counter(batch["bad"]) + Counter({UNDECODABLE: len(images) - len(good)})
         kept = take({key: value for key, value in batch.items() if key not in ("bad", "spent")}, sorted(good))
         return batch | kept
 

@@ -239,7 +239,7 @@ class Loader:
             batch_size=None,
             num_workers=self.workers,
             pin_memory=pin,
-            collate_fn=_as_is,  # type: ignore[arg-type]
+            collate_fn=_for_pinning,  # type: ignore[arg-type]
             worker_init_fn=begin_worker,
         )
 
@@ -292,5 +292,6 @@ class Loader:
         return f"Skipped {total:,} of {self.samples:,} samples ({total / self.samples:.2%}): {reasons}."
 
 
-def _as_is(batch: Batch) -> Batch:
-    return batch
+def _for_pinning(batch: Batch) -> Batch:
+    """The batch with its counts in plain dicts: torch updates a copy of what it pins with itself, and Counters add."""
+    return batch | {name: dict(batch[name]) for name in ("bad", "spent")}

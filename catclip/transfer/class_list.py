@@ -51,9 +51,9 @@ def read_class_list(source: str | Path) -> list[str]:
 
 
 def _folders(path: Path) -> list[str]:
-    names = _folders_in(path)
-    if names and set(names) <= set(_SPLITS):  # else one of them is a class of that name: CIFAR-100 has a train
-        names = _folders_in(path / min(names, key=_SPLITS.index))
+    # A split holds folders; a class of that name, as CIFAR-100's train, holds pictures.
+    splits = (path / name for name in _SPLITS if (path / name).is_dir())
+    names = _folders_in(next((split for split in splits if _folders_in(split)), path))
     if not names:
         raise UserError(f"classes={path}: there are no class folders in it.")
     return names

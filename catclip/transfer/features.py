@@ -33,7 +33,7 @@ class FeatureCache:
         workers: processes that read pictures.
 
     Attributes:
-        unkept: why the latest features could not be kept; empty where they were.
+        unkept: why some features could not be kept; empty where all were.
     """
 
     def __init__(self, folder: Path, objective: Objective, device: torch.device, workers: int = 0):
@@ -58,7 +58,7 @@ class FeatureCache:
         features = extract_features(self._objective.embed, images, self._size, self._device, self._workers)
         try:
             self._keep(features, path)
-        except UserError as error:  # what took hours is not thrown away for it
+        except (UserError, SafetensorError) as error:  # what took hours is not thrown away for it
             self.unkept = str(error)
         return features
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from catclip.errors import UserError
 from catclip.train.memory import is_out_of_memory
 
+_FLOOR = 1e-7  # of the gradient: features that are all alike have none at all
 _PER_DECADE = 8  # strengths, at the last
 _LEAST, _MOST = -4, 4  # decades
 _COARSE = 2 * _PER_DECADE  # the first steps, two decades each
@@ -44,7 +45,7 @@ def fit_logistic(
     bias = x.new_zeros(classes) if start is None else start.bias.clone()
     parameters = [weight.requires_grad_(), bias.requires_grad_()]
     # Where the penalty is strong logits are small, and small errors of the biases would decide.
-    tolerance = min(tolerance, 0.1 * _gradient_at_zero(x, y, classes)) * min(1.0, strength * len(x))
+    tolerance = min(tolerance, max(_FLOOR, 0.1 * _gradient_at_zero(x, y, classes))) * min(1.0, strength * len(x))
     optimiser = torch.optim.LBFGS(
         parameters, max_iter=1000, tolerance_grad=tolerance, tolerance_change=1e-6 * tolerance,
         line_search_fn="strong_wolfe",

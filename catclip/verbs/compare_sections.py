@@ -108,7 +108,7 @@ def measure_sections(
             if differing := _differing(*(flat(_concerning(name, each)) for each in (stored["settings"], made_with))):
                 raise UserError(f"{file} was measured with another configuration: {differing}. Choose another run.out.")
         else:
-            with console.status(f"measuring: {name}"), _room_for_whole_batches(name, config.run.batch):
+            with console.status(f"measuring: {name}"), _room_for_section(name, config.run.batch):
                 stored = {"settings": made_with, "figures": sections[name](configs, device, config.compare)}
             _release(device)
             out.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def measure_sections(
 
 
 @contextmanager
-def _room_for_whole_batches(section: str, batch: int) -> Iterator[None]:
+def _room_for_section(section: str, batch: int) -> Iterator[None]:
     """Say what would take less, where memory runs out.
 
     Raises:
@@ -129,9 +129,10 @@ def _room_for_whole_batches(section: str, batch: int) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):
             raise
+        whole = "" if section == "batch" else f", whose batches are whole, without run.micro_batch: {batch:,} pictures"
         raise UserError(
-            f"Out of memory: the section {section} measures batches as a whole, without run.micro_batch, and {batch:,} "
-            "pictures do not fit. Give a smaller run.batch, or leave the section out of compare.sections."
+            f"Out of memory in the section {section}{whole}. Give a smaller run.batch or backbone, or leave the "
+            "section out of compare.sections."
         ) from error
 
 
@@ -158,10 +159,15 @@ _READ_BY = {
 }
 
 
+# What changes no step.
+_NO_STEPS = ("val", "probe", "cache")
+
+
 def _concerning(section: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings without those that other sections alone read."""
     measure = {key: value for key, value in settings["compare"].items() if _READ_BY.get(key, section) == section}
-    return settings | {"compare": measure}
+    data = {key: value for key, value in settings["data"].items() if key not in _NO_STEPS}
+    return settings | {"data": data, "compare": measure}
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -179,6 +185,4 @@ def _settings(config: CompareConfig) -> dict[str, Any]:
     run["precision"] = pick_precision(config.run.precision, device)
     run["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     groups = {key: asdict(getattr(config, key)) for key in ("data", "backbone", "optim")}
-    for key in ("val", "probe", "cache"):  # which change no step
-        del groups["data"][key]
     return json.loads(json.dumps({**groups, "objectives": config.objectives, "run": run, "compare": measure}))

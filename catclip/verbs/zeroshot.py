@@ -66,7 +66,7 @@ def _open(data: str | LabelledConfig) -> LabelledImages:
         raise UserError("Give labelled pictures as data=FOLDER or data.test=SOURCE: there is nothing to train.")
     if config.test is not None:
         return open_labelled(config.test, config)
-    folder = Path(str(config.folder))
+    folder = Path(str(config.folder)).expanduser()
     split = next((each for each in (folder / "test", folder / "val") if each.is_dir()), folder)
     return open_labelled(str(split), config)
 

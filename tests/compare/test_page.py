@@ -32,7 +32,7 @@ def everything() -> dict:
         figures |= {f"scaling.{name}.predicted_gpu_hours_per_billion_at_{count}": 1.5 for count in GPUS}
         figures |= {f"scaling.{name}.seconds_at_{count}": 0.5 for count in (1, 2)}
         figures |= {f"scaling.{name}.bytes_per_step": 1e6, f"scaling.{name}.bytes_per_step_at_2": 1e6}
-        figures[f"scaling.{name}.communication_seconds_at_2"] = 0.1
+        figures |= {f"scaling.{name}.communication_seconds_at_2{end}": 0.1 for end in ("", ".low", ".high")}
     return figures
 
 

@@ -28,7 +28,7 @@ def everything() -> dict:
         figures |= {f"batch.{name}.images_per_second": 100.0, f"batch.{name}.images_per_second.spread": 0.1}
         for count in (1, 2):
             figures |= {f"scaling.{name}.seconds_at_{count}": 0.25, f"scaling.{name}.bytes_per_step_at_{count}": 2**20}
-            figures[f"scaling.{name}.communication_seconds_at_{count}"] = 0.1
+            figures |= {f"scaling.{name}.communication_seconds_at_{count}{end}": 0.1 for end in ("", ".low", ".high")}
         figures |= {f"scaling.{name}.communication_error_at_2": -0.25, f"scaling.{name}.bytes_error_at_2": 0.0}
         for count in (8, 1024):
             figures[f"scaling.{name}.predicted_images_per_second_at_{count}"] = 1000.0 * count

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from catclip.captions import Vocabulary
 from catclip.config import DataConfig
 from catclip.data.crops import sample_crop
-from catclip.data.loader import Batch, HeldOutBatches, Loader, TrainingBatches
+from catclip.data.loader import Batch, HeldOutBatches, Loader, TrainingBatches, _for_pinning
 from catclip.data.pairs import Pairs
 from catclip.data.targets import LabelTargets, TokenTargets
 from catclip.data.workers import worker_deaths
@@ -335,6 +337,14 @@ def test_a_training_batch_of_bad_samples_alone_is_an_error_if_there_is_none_in_i
     batches = training_batches(pickle.loads(pickle.dumps(pairs)), [tokens], DataConfig(), SIZE, 1, 0)
     with pytest.raises(UserError, match=r"A whole batch could not be read, nor any in its place\. Skipped 1 of 1"):
         load(batches, 0, 8, max_bad=1.0)
+
+
+def test_what_is_pinned_is_counted_once(training, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: tensor)
+    batch = training()[0] | {"bad": Counter({"broken": 2})}
+    pinned = pin_memory(_for_pinning(batch))
+    assert pinned["bad"] == {"broken": 2}
+    assert pinned["spent"] == batch["spent"]
 
 
 def test_nothing_bad_is_nothing_said(training):

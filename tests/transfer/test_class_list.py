@@ -20,6 +20,7 @@ def test_imagenet_and_folders(tmp_path):
     assert read_class_list(tmp_path) == read_class_list(tmp_path / "train") == ["cat", "dog"]
     with pytest.raises(UserError, match="no class folders"):
         read_class_list(tmp_path / "train" / "dog")
+    (tmp_path / "devkit").mkdir()
     (tmp_path / "train" / "train").mkdir()  # CIFAR-100 has that class
     assert read_class_list(tmp_path) == read_class_list(tmp_path / "train") == ["cat", "dog", "train"]
 
